@@ -1,0 +1,88 @@
+"""Every error that stockstream raises on purpose.
+
+StockstreamError                  one line that says what is wrong and what to do; exit code 1
+├── SettingsError                 a setting is unknown, malformed or contradicts another; exit code 2
+├── InvalidInput                  a file, argument or request cannot be read as what it should be
+│   ├── InvalidSymbol             not 1–64 of ``A–Z a–z 0–9 . _ - ^ = : /``
+│   ├── InvalidInterval           not one of ``1m``, ``5m``, ``1d``
+│   └── MalformedTrades           a trades file's line; carries its number
+├── BadMessage                    one message from a feed or topic cannot be decoded; counted, never fatal
+├── Unreachable                   a server does not answer; passing, retried with back-off
+│   ├── BrokerUnreachable
+│   ├── RegistryUnreachable
+│   └── SinkUnreachable
+├── SchemaRefused                 the registry holds a schema that ours is not compatible with
+├── TopicMismatch                 a topic's partitions or offsets are not what the state was built on
+├── SinkRefused                   the sink will never take these rows: they go to ``dead-letters``
+└── PartitionMoved                this worker no longer owns the partition; nothing was written
+"""
+
+from __future__ import annotations
+
+
+class StockstreamError(Exception):
+    """Base of all; ``str(error)`` is one line fit for a user."""
+
+    exit_code = 1
+
+
+class SettingsError(StockstreamError):
+    """A setting is unknown, malformed or contradicts another."""
+
+    exit_code = 2
+
+
+class InvalidInput(StockstreamError):
+    """A file, argument or request cannot be read as what it should be."""
+
+
+class InvalidSymbol(InvalidInput):
+    """Not a symbol."""
+
+
+class InvalidInterval(InvalidInput):
+    """Not an interval that candles are made for."""
+
+
+class MalformedTrades(InvalidInput):
+    """A line of a trades file is no trade; ``line`` counts from 1."""
+
+    def __init__(self, name: str, line: int, reason: str) -> None:
+        super().__init__(f"{name}, line {line}: {reason}")
+        self.line = line
+
+
+class BadMessage(StockstreamError):
+    """One message from a feed or topic cannot be decoded."""
+
+
+class Unreachable(StockstreamError):
+    """A server does not answer."""
+
+
+class BrokerUnreachable(Unreachable):
+    """No Kafka broker answers."""
+
+
+class RegistryUnreachable(Unreachable):
+    """The schema registry does not answer."""
+
+
+class SinkUnreachable(Unreachable):
+    """ClickHouse does not answer, or not in time, or is overloaded."""
+
+
+class SchemaRefused(StockstreamError):
+    """The registry holds a schema that ours is not compatible with."""
+
+
+class TopicMismatch(StockstreamError):
+    """A topic's partitions or offsets are not what the state was built on."""
+
+
+class SinkRefused(StockstreamError):
+    """The sink will never take these rows."""
+
+
+class PartitionMoved(StockstreamError):
+    """This worker no longer owns the partition; nothing was written."""
