@@ -1,0 +1,41 @@
+.DEFAULT_GOAL := test
+.PHONY: setup servers check test bench
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+BIN := .venv/bin
+PYTHON ?= python3
+SERVERS := .cache/servers
+stamp = $(shell cat $(1) | sha256sum | cut -c1-12)
+INSTALLED := .venv/installed-$(call stamp,requirements.lock pyproject.toml)
+FETCHED := $(SERVERS)/fetched-$(call stamp,tools/servers/pom.xml)
+
+setup: $(INSTALLED) servers
+
+servers: $(FETCHED)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup check
+	$(BIN)/pytest
+
+bench: setup
+	$(BIN)/python -m bench.throughput
+
+$(INSTALLED):
+	@tools/need.sh venv $(PYTHON)
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	$(BIN)/pip check
+	touch $@
+
+$(FETCHED):
+	@tools/need.sh mvn
+	rm -rf $(SERVERS)
+	mvn -q -B -f tools/servers/pom.xml process-resources -Dservers.dir=$(CURDIR)/$(SERVERS)
+	touch $@

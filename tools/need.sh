@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Make sure that a system tool is there: install its package where we may, else say which one is missing.
+#   need.sh mvn
+#   need.sh venv PYTHON
+set -euo pipefail
+
+have() {
+    case $1 in
+        mvn) command -v mvn >/dev/null ;;
+        venv) "${2:-python3}" -c 'import ensurepip, venv' 2>/dev/null ;;
+    esac
+}
+
+case $1 in
+    mvn) package=maven ;;
+    venv) package=python3-venv ;;
+    *) echo "need.sh: unknown tool: $1" >&2; exit 2 ;;
+esac
+
+have "$@" && exit 0
+if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
+    apt-get install -y -qq --no-install-recommends "$package" >/dev/null || true
+    have "$@" && exit 0
+fi
+echo "$1 is missing: install the system package '$package' and run make again" >&2
+exit 1
