@@ -1,0 +1,45 @@
+"""The engine over a finite set of ticks in memory: files, tests, and whatever else needs no live tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from stockstream.core.engine import Engine
+from stockstream.core.publish import candle_of, volume_text
+from stockstream.core.row import stamp
+from stockstream.core.rows import MemoryRows
+from stockstream.core.verdict import Policy
+from stockstream.models import Candle, Tick, Verdict
+
+
+class OfflineEngine:
+    """Candles of ticks given in any number of batches, in any order."""
+
+    def __init__(self, policy: Policy | None = None) -> None:
+        """``policy`` defaults to one that finds nothing late."""
+        self._rows = MemoryRows()
+        self._engine = Engine(self._rows, policy or Policy(accepted_lateness_ms=None))
+        self._next_offset = 0
+        self.verdicts: Counter[Verdict] = Counter()
+
+    def add(self, ticks: Sequence[Tick], topic_id: int = 0, first_offset: int | None = None) -> list[Verdict]:
+        """Fold ticks; their place in the log counts on from ``first_offset``, else from the batch before."""
+        first = self._next_offset if first_offset is None else first_offset
+        stamped = [(stamp(0, first + n), tick) for n, tick in enumerate(ticks)]
+        self._next_offset = max(self._next_offset, first + len(stamped))
+        verdicts = self._engine.apply(topic_id, stamped, 0).verdicts
+        self.verdicts.update(verdicts)
+        return verdicts
+
+    def finish(self) -> None:
+        """Say that no tick will follow: every window closes."""
+        self._engine.close(1 << 62, idle=True)
+
+    def candles(self, interval: str) -> Iterator[tuple[Candle, str | None]]:
+        """Every candle of an interval with its exact volume in decimal, by symbol, session and window."""
+        for at in self._rows.addresses(interval):
+            row = self._rows.get(at)
+            candle = None if row is None else candle_of(self._rows, at, row)
+            if row is not None and candle is not None:
+                yield candle, volume_text(self._rows, at, row)

@@ -1,0 +1,210 @@
+"""The state of one candle, as it is stored: everything that a later decision about it needs.
+
+Layout (little endian), version 1::
+
+    u8  layout version          i64 stamp               i64 open time, order, received
+    u8  flags                   i64 start_ms, joined_ms i64 close time, order, received
+    u32 topic id                i64 gap_until_ms        f64 open, high, low, close
+    u8  length of clock name, the name; varint count and delta-coded trade id bounds; the same of duplicates
+    if priced: the prices and edges above, i128 volume_e8, f64 turnover and its low part, i64 trades
+    if cumulative: i64 first time, first, last time, last, peak, stamp
+    if frozen: i64 baseline, its stamp
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+from stockstream.core.partial import Cumulative, Partial
+from stockstream.core.trade_ids import TradeIds
+
+LAYOUT_VERSION = 1
+OFFSET_BITS = 55
+MAX_EPOCH = 127
+_OFFSET_MASK = (1 << OFFSET_BITS) - 1
+
+_CLOSED, _AMENDED, _GAP, _PRICED, _CUMULATIVE, _FROZEN = (1 << bit for bit in range(6))
+_HEAD = struct.Struct("<BBIqqqqB")
+_PRICES = struct.Struct("<4d6q16sddq")
+_VOLUMES = struct.Struct("<6q")
+_BASELINE = struct.Struct("<qq")
+
+
+def stamp(epoch: int, offset: int) -> int:
+    """A place in the log that grows over epochs: 8 bits of epoch, 55 of source offset. -1 is before every place."""
+    return epoch << OFFSET_BITS | offset
+
+
+def stamp_offset(at: int) -> int:
+    """The source offset of a stamp."""
+    return at & _OFFSET_MASK
+
+
+def stamp_epoch(at: int) -> int:
+    """The epoch of a stamp."""
+    return at >> OFFSET_BITS
+
+
+def candle_version(at: int, closed: bool) -> int:
+    """The published version: epoch (8 bits), closed (1), source offset (55). A closed candle beats a forming one."""
+    return stamp_epoch(at) << (OFFSET_BITS + 1) | closed << OFFSET_BITS | stamp_offset(at)
+
+
+@dataclass(slots=True)
+class Row:
+    """One candle's state.
+
+    ``topic_id`` names the only topic whose ticks it takes; every tick at or below ``stamp`` has been taken.
+    ``bar`` is None while only control records have touched it: such a row is never published.
+    ``start_ms`` is the latest time before the window's end at which the symbol was subscribed, ``joined_ms`` the earliest
+    one inside the window, each 0 if there is none; ``gap_until_ms`` the end of the latest known hole that reaches the window. ``ids`` and ``duplicates`` (stamps) are
+    kept by 1m rows only: they decide for all intervals. ``baseline`` is (cumulative volume, stamp) of the candle before
+    it, frozen when that one was evicted.
+    """
+
+    topic_id: int
+    stamp: int = -1
+    bar: Partial | None = None
+    closed: bool = False
+    amended: bool = False
+    gap: bool = False
+    start_ms: int = 0
+    joined_ms: int = 0
+    gap_until_ms: int = 0
+    clock: str = ""
+    ids: TradeIds = field(default_factory=TradeIds)
+    duplicates: list[int] = field(default_factory=list)
+    baseline: tuple[int, int] | None = None
+
+    @property
+    def version(self) -> int:
+        """The published version, as far as this row alone decides it."""
+        return candle_version(self.stamp, self.closed)
+
+    def encode(self) -> bytes:
+        """The stored bytes."""
+        bar, clock = self.bar, self.clock.encode()
+        flags = self.closed * _CLOSED | self.amended * _AMENDED | self.gap * _GAP
+        flags |= (bar is not None) * _PRICED | (self.baseline is not None) * _FROZEN
+        if bar is not None and bar.cumulative is not None:
+            flags |= _CUMULATIVE
+        out = bytearray(
+            _HEAD.pack(
+                LAYOUT_VERSION,
+                flags,
+                self.topic_id,
+                self.stamp,
+                self.start_ms,
+                self.joined_ms,
+                self.gap_until_ms,
+                len(clock),
+            )  # fmt: skip
+        )
+        out += clock
+        _write_deltas(out, self.ids.bounds)
+        _write_deltas(out, self.duplicates)
+        if bar is not None:
+            (t0, order0, received0, open_), (t1, order1, received1, close) = bar.first, bar.last
+            volume = bar.volume_e8.to_bytes(16, "little", signed=True)
+            out += _PRICES.pack(
+                open_, bar.high, bar.low, close, t0, order0, received0, t1, order1, received1,
+                volume, bar.turnover, bar.turnover_low, bar.trades,
+            )  # fmt: skip
+            if (seen := bar.cumulative) is not None:
+                out += _VOLUMES.pack(*seen.first, *seen.last, seen.peak, seen.stamp)
+        if self.baseline is not None:
+            out += _BASELINE.pack(*self.baseline)
+        return bytes(out)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Row:
+        """The row of stored bytes; raises ValueError if they are none."""
+        try:
+            return cls._decode(data)
+        except (struct.error, IndexError, UnicodeDecodeError) as error:
+            raise ValueError(f"not a candle row ({error})") from error
+
+    @classmethod
+    def _decode(cls, data: bytes) -> Row:
+        layout, flags, topic_id, at, start_ms, joined_ms, gap_until_ms, length = _HEAD.unpack_from(data)
+        if layout != LAYOUT_VERSION:
+            raise ValueError(f"row layout {layout} is newer than this version of stockstream reads")
+        pos = _HEAD.size + length
+        clock = data[_HEAD.size : pos].decode()
+        bounds, pos = _read_deltas(data, pos)
+        duplicates, pos = _read_deltas(data, pos)
+        bar = None
+        if flags & _PRICED:
+            open_, high, low, close, t0, order0, received0, t1, order1, received1, volume, hi, lo, trades = (
+                _PRICES.unpack_from(data, pos)
+            )
+            pos += _PRICES.size
+            first, last = (t0, order0, received0, open_), (t1, order1, received1, close)
+            bar = Partial(first, last, high, low, int.from_bytes(volume, "little", signed=True), hi, lo, trades)
+            if flags & _CUMULATIVE:
+                t0, first_seen, t1, last_seen, peak, seen_at = _VOLUMES.unpack_from(data, pos)
+                pos += _VOLUMES.size
+                bar.cumulative = Cumulative((t0, first_seen), (t1, last_seen), peak, seen_at)
+        baseline = None
+        if flags & _FROZEN:
+            baseline = _BASELINE.unpack_from(data, pos)
+            pos += _BASELINE.size
+        if pos != len(data):
+            raise ValueError(f"not a candle row ({len(data) - pos} bytes left over)")
+        return cls(
+            topic_id,
+            at,
+            bar,
+            bool(flags & _CLOSED),
+            bool(flags & _AMENDED),
+            bool(flags & _GAP),
+            start_ms,
+            joined_ms,
+            gap_until_ms,
+            clock,
+            TradeIds(bounds),
+            duplicates,
+            baseline,
+        )
+
+
+def row_stamp(data: bytes) -> int:
+    """The stamp of stored bytes without decoding the rest: which of two states of a row is the newer one."""
+    return int.from_bytes(data[6:14], "little", signed=True)
+
+
+def _write_deltas(out: bytearray, ascending: list[int]) -> None:
+    previous = 0
+    _write_varint(out, len(ascending))
+    for value in ascending:
+        _write_varint(out, value - previous)
+        previous = value
+
+
+def _write_varint(out: bytearray, value: int) -> None:
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+
+
+def _read_deltas(data: bytes, pos: int) -> tuple[list[int], int]:
+    count, pos = _read_varint(data, pos)
+    values, value = [], 0
+    for _ in range(count):
+        delta, pos = _read_varint(data, pos)
+        value += delta
+        values.append(value)
+    return values, pos
+
+
+def _read_varint(data: bytes, pos: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[pos]
+        pos += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, pos
+        shift += 7

@@ -1,0 +1,50 @@
+"""What can be said of a tick by looking at nothing but the tick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+
+from stockstream.models import Tick, Verdict, is_symbol
+
+_GREATEST_TIME_MS = 253_402_300_800_000  # year 10000
+_GREATEST_SIZE = 1e15
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Bounds of what is accepted.
+
+    A tick is late when it was received more than ``accepted_lateness_ms`` (None: never late) plus its exchange's
+    ``feed_delay_ms`` after it happened, and quarantined when it lies more than ``future_tolerance_ms`` ahead of its
+    reception. No clock is read, so live, replay and rebuild judge alike.
+    """
+
+    accepted_lateness_ms: int | None = 900_000
+    future_tolerance_ms: int = 60_000
+    feed_delay_ms: Mapping[str, int] = field(default_factory=dict)
+
+    def judge(self, tick: Tick) -> Verdict:
+        """The verdict of a tick by itself: accepted, or the first reason to refuse it."""
+        if not is_symbol(tick.symbol):
+            return Verdict.BAD_SYMBOL
+        event_ms, received_ms = tick.event_time, tick.producer_timestamp or tick.event_time
+        if not (0 < event_ms < _GREATEST_TIME_MS and 0 < received_ms < _GREATEST_TIME_MS):
+            return Verdict.BAD_TIME
+        if tick.kind == "start":
+            return Verdict.ACCEPTED
+        if tick.kind == "gap":
+            known = tick.until is not None and event_ms <= tick.until < _GREATEST_TIME_MS
+            return Verdict.ACCEPTED if known else Verdict.BAD_TIME
+        if not 0 < tick.price < inf:
+            return Verdict.BAD_PRICE
+        if not 0 <= tick.last_size <= _GREATEST_SIZE:
+            return Verdict.BAD_SIZE
+        if event_ms - received_ms > self.future_tolerance_ms:
+            return Verdict.FUTURE
+        if tick.kind != "quote" and self.accepted_lateness_ms is not None:
+            delay_ms = self.feed_delay_ms.get(tick.exchange, 0)
+            if received_ms - event_ms - delay_ms > self.accepted_lateness_ms:
+                return Verdict.LATE
+        return Verdict.ACCEPTED
