@@ -1,0 +1,234 @@
+"""Records to and from Avro with the registry's framing: a zero byte, the schema's id (4 bytes, big-endian), the body.
+
+Encoding and decoding never touch the network: `Encoder` is given its id, and a decoder fetches the schemas of a batch
+in `prepare` before any of it is decoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from io import BytesIO
+from operator import attrgetter, itemgetter
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from fastavro import parse_schema, schemaless_reader, schemaless_writer
+from fastavro.read import SchemaResolutionError
+from fastavro.schema import SchemaParseException
+
+from stockstream.codecs.plain_json import decode_json
+from stockstream.codecs.registry import retry_delays_s
+from stockstream.codecs.version1 import downgrade, upgrade
+from stockstream.errors import BadMessage, RegistryUnreachable
+from stockstream.models import TICK_SCHEMA_V2, Tick, Verdict
+from stockstream.models.schema import AvroSchema
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+_read = cast(Callable[..., dict[str, Any]], schemaless_reader)  # its own type allows for more than records
+
+_HEADER_BYTES = 5
+_REMEMBERED_REFUSALS = 10_000
+_CRYPTOCURRENCY = 41
+# Everything that fastavro raises on bytes that are not what their schema says.
+_UNDECODABLE = (EOFError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError, SchemaResolutionError)
+
+
+class BadRecord(BadMessage):
+    """A record of a topic cannot be used; ``verdict`` is the reason that it is counted and put away under."""
+
+    def __init__(self, verdict: Verdict, reason: str) -> None:
+        super().__init__(reason)
+        self.verdict = verdict
+
+
+class UnknownSchema(LookupError):
+    """The schema that a record was written with has not been fetched: `prepare` comes before `decode`."""
+
+    def __init__(self, schema_id: int) -> None:
+        super().__init__(f"schema {schema_id} has not been fetched")
+        self.schema_id = schema_id
+
+
+class SchemaSource(Protocol):
+    """Where writers' schemas come from: a `Registry`."""
+
+    async def schema(self, schema_id: int) -> AvroSchema:
+        """Return the schema of an id; raise `BadMessage` if there is none, `RegistryUnreachable` if away."""
+        ...
+
+
+class Encoder:
+    """Turns records of one schema into framed bytes; takes its dataclass, or a dict with every field.
+
+    With version 1 of the tick schema it takes `Tick` and raises `InvalidInput` for kinds that it cannot carry.
+    """
+
+    def __init__(self, schema: AvroSchema, schema_id: int) -> None:
+        self._schema = parse_schema(schema)
+        self._header = b"\0" + schema_id.to_bytes(4, "big")
+        self._names = tuple(field["name"] for field in schema["fields"])
+        self._values = attrgetter(*self._names)
+        self._is_version_1 = "timestamp" in self._names and "event_time" not in self._names
+
+    def __call__(self, record: object) -> bytes:
+        """Return the framed bytes of ``record``."""
+        stream = BytesIO()
+        stream.write(self._header)
+        schemaless_writer(stream, self._schema, self._as_dict(record))
+        return stream.getvalue()
+
+    def _as_dict(self, record: object) -> dict[str, Any]:
+        if isinstance(record, dict):
+            return record
+        if self._is_version_1 and isinstance(record, Tick):
+            return downgrade(record)
+        return dict(zip(self._names, self._values(record), strict=True))
+
+
+class _Framed(Generic[T]):
+    """Reads framed bytes into ``record``, a dataclass whose fields are those of ``schema``, whoever wrote them."""
+
+    def __init__(self, source: SchemaSource, record: type[T], schema: AvroSchema) -> None:
+        self._source = source
+        self._record = record
+        self._names = tuple(field.name for field in fields(record))  # type: ignore[arg-type]  # T is a dataclass
+        self._schema = parse_schema(schema)
+        self._readers: dict[bytes, Callable[[BytesIO], T]] = {}
+        self._refused: dict[bytes, str] = {}
+
+    def _decode(self, value: bytes | None) -> T:
+        if value is None:
+            raise BadRecord(Verdict.CORRUPT, "the record has no value")
+        reader = self._readers.get(value[:_HEADER_BYTES])
+        if reader is None:
+            raise self._without_schema(value)
+        stream = BytesIO(value)
+        stream.seek(_HEADER_BYTES)
+        try:
+            record = reader(stream)
+        except BadMessage as error:
+            raise BadRecord(Verdict.CORRUPT, str(error)) from error
+        except _UNDECODABLE as error:
+            raise BadRecord(Verdict.CORRUPT, f"no Avro of its schema: {type(error).__name__}: {error}") from error
+        if stream.tell() != len(value):
+            raise BadRecord(Verdict.CORRUPT, f"{len(value) - stream.tell()} bytes follow the record")
+        return record
+
+    async def prepare(self, values: Sequence[bytes | None]) -> None:
+        """Fetch the schemas that ``values`` were written with, waiting for the registry however long it is away.
+
+        Ids that the registry does not know are asked for again with the next batch.
+        """
+        headers = {value[:_HEADER_BYTES] for value in values if value is not None and value[:1] == b"\0"}
+        for header in headers - self._readers.keys():
+            if len(header) == _HEADER_BYTES:
+                await self._fetch(header)
+
+    async def _fetch(self, header: bytes) -> None:
+        schema_id = int.from_bytes(header[1:], "big")
+        try:
+            self._readers[header] = self._reader(await self._patiently(schema_id))
+        except (BadMessage, SchemaParseException, ValueError) as error:
+            self._refused[header] = str(error)
+            while len(self._refused) > _REMEMBERED_REFUSALS:
+                self._refused.pop(next(iter(self._refused)))
+        else:
+            self._refused.pop(header, None)
+
+    async def _patiently(self, schema_id: int) -> AvroSchema:
+        delays = retry_delays_s()
+        is_told = False
+        while True:
+            try:
+                return await self._source.schema(schema_id)
+            except RegistryUnreachable as error:
+                if not is_told:
+                    logger.warning("waiting for schema %s: %s", schema_id, error)
+                    is_told = True
+                await asyncio.sleep(next(delays))
+
+    def _without_schema(self, value: bytes) -> Exception:
+        header = value[:_HEADER_BYTES]
+        if len(header) < _HEADER_BYTES or header[0] != 0:
+            return BadRecord(
+                Verdict.CORRUPT, f"no Avro with the registry's framing: begins {header.hex(' ') or 'empty'}"
+            )
+        if header in self._refused:
+            return BadRecord(Verdict.CORRUPT, self._refused[header])
+        return UnknownSchema(int.from_bytes(header[1:], "big"))
+
+    def _reader(self, schema: AvroSchema) -> Callable[[BytesIO], T]:
+        """Return the function that reads what was written with ``schema``."""
+        if not isinstance(schema, dict) or schema.get("type") != "record":
+            raise BadMessage(f"the schema {str(schema)[:80]!r} is no record's")
+        writer = parse_schema(_plain(schema))
+        # Equal schemas: without a reader's schema fastavro is twice as fast, and the fields come in our order.
+        if writer == self._schema:
+            return lambda stream: self._record(*_read(stream, writer, None).values())
+        values = itemgetter(*self._names)
+        return lambda stream: self._record(*values(_read(stream, writer, self._schema)))
+
+
+class Decoder(_Framed[T]):
+    """Turns the framed bytes of a topic's records into one dataclass: candles, latest prices."""
+
+    def decode(self, value: bytes | None) -> T:
+        """Return the record.
+
+        Raises `BadRecord` if the bytes are none, `UnknownSchema` if `prepare` has not seen their schema's id.
+        """
+        return self._decode(value)
+
+
+class TickDecoder(_Framed[Tick]):
+    """Turns keyed records of a tick topic into ticks: both versions of the schema, and plain JSON.
+
+    Vendors' rolling volumes are taken out: they are no cumulative volume of a day.
+    """
+
+    def __init__(self, source: SchemaSource) -> None:
+        super().__init__(source, Tick, TICK_SCHEMA_V2)
+
+    def decode(self, key: bytes | None, value: bytes | None) -> Tick:
+        """Return the tick.
+
+        Raises `BadRecord` if the record has no key, its key is not the symbol, or its value is no tick, and
+        `UnknownSchema` if `prepare` has not seen its schema's id.
+        """
+        if not key:
+            raise BadRecord(Verdict.NO_KEY, "the record has no key: the symbol must be its key")
+        if value is not None and value[:1] == b"{":
+            try:
+                tick = decode_json(value)
+            except BadMessage as error:
+                raise BadRecord(Verdict.CORRUPT, str(error)) from error
+        else:
+            tick = self._decode(value)
+        if tick.symbol.encode() != key:
+            raise BadRecord(Verdict.KEY_MISMATCH, f"the key is {key[:80]!r}, the symbol {tick.symbol[:80]!r}")
+        if (
+            tick.day_volume >= 0
+            and tick.kind == "snapshot"
+            and (tick.quote_type == _CRYPTOCURRENCY or tick.exchange == "CCC")
+            and tick.source == "yahoo"
+        ):
+            tick.day_volume = -1
+        return tick
+
+    def _reader(self, schema: AvroSchema) -> Callable[[BytesIO], Tick]:
+        read = super()._reader(schema)
+        if any(field["name"] == "event_time" for field in schema["fields"]):
+            return read
+        return lambda stream: upgrade(read(stream))
+
+
+def _plain(schema: Any) -> Any:
+    """``schema`` without logical types: times stay the integers they are written as."""
+    if isinstance(schema, dict):
+        return {name: _plain(value) for name, value in schema.items() if name != "logicalType"}
+    if isinstance(schema, list):
+        return [_plain(value) for value in schema]
+    return schema
