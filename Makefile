@@ -7,6 +7,7 @@ BIN := .venv/bin
 PYTHON ?= python3
 SERVERS := .cache/servers
 stamp = $(shell cat $(1) | sha256sum | cut -c1-12)
+LOCKED := .venv/locked-$(call stamp,requirements.lock)
 INSTALLED := .venv/installed-$(call stamp,requirements.lock pyproject.toml)
 FETCHED := $(SERVERS)/fetched-$(call stamp,tools/servers/pom.xml)
 
@@ -26,10 +27,13 @@ test: setup check
 bench: setup
 	$(BIN)/python -m bench.throughput
 
-$(INSTALLED):
+$(LOCKED):
 	@tools/need.sh venv $(PYTHON)
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --requirement requirements.lock
+	touch $@
+
+$(INSTALLED): $(LOCKED)
 	$(BIN)/pip install --quiet --no-deps --editable .
 	$(BIN)/pip check
 	touch $@

