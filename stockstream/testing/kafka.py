@@ -122,6 +122,8 @@ class KafkaCluster:
     def _properties(self, i: int) -> dict[str, str]:
         count = len(self._ports)
         copies, in_sync = (3, 2) if count >= 3 else (1, 1)
+        # a broker that crashed may register again only when its old session has run out
+        session_ms, heartbeat_ms = (3000, 500) if count > 1 else (1500, 300)
         voters = ",".join(f"{j + 1}@{HOST}:{port}" for j, port in enumerate(self._controller_ports))
         client = f"CLIENT://{HOST}:{self._ports[i]}"
         return {
@@ -143,7 +145,8 @@ class KafkaCluster:
             "transaction.state.log.min.isr": str(in_sync),
             "transaction.state.log.num.partitions": "4",
             "group.initial.rebalance.delay.ms": "0",
-            "broker.session.timeout.ms": "3000",
+            "broker.session.timeout.ms": str(session_ms),
+            "broker.heartbeat.interval.ms": str(heartbeat_ms),
             "log.cleaner.dedupe.buffer.size": "16777216",
         }
 

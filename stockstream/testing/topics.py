@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -64,7 +65,7 @@ class Topics:
         """Create a topic whose partitions all have a leader; ``replication`` -1 is the cluster's default."""
         topic = NewTopic(name, partitions, replication, config=dict(config or {}))
         self._admin.create_topics([topic], operation_timeout=_TIMEOUT_S)[name].result(_TIMEOUT_S)
-        wait_until(lambda: len(self._led(name)) == partitions, _TIMEOUT_S, f"leaders of topic {name}")
+        wait_until(lambda: self._all_led(name, partitions), _TIMEOUT_S, f"leaders of topic {name}")
 
     def delete(self, name: str) -> None:
         """Delete a topic with all it holds."""
@@ -76,8 +77,8 @@ class Topics:
         return set(self._admin.list_topics(timeout=_TIMEOUT_S).topics)
 
     def leader(self, name: str, partition: int) -> int:
-        """The number, from 0, of the broker that leads a partition."""
-        return self._led(name)[partition] - 1
+        """The number, as in ``KafkaCluster``, of the broker that leads a partition; negative if none does just now."""
+        return self._leaders(name)[partition] - 1
 
     def end_offsets(self, name: str) -> dict[int, int]:
         """Each partition's next offset to be written."""
@@ -85,7 +86,7 @@ class Topics:
         try:
             return {
                 partition: consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=_TIMEOUT_S)[1]
-                for partition in self._led(name)
+                for partition in self._leaders(name)
             }
         finally:
             consumer.close()
@@ -103,24 +104,16 @@ class Topics:
             if error is not None:
                 failures.append(error)
 
-        producer = Producer(
-            {
-                "bootstrap.servers": self._bootstrap,
-                "partitioner": "murmur2_random",
-                "enable.idempotence": True,
-                **_PATIENT,
-            }
-        )
         place = _BY_KEY if partition is None else partition
         for key, value in records:
             while True:
                 try:
-                    producer.produce(name, value, key, place, on_delivery=delivered)
+                    self._producer.produce(name, value, key, place, on_delivery=delivered)
                     break
                 except BufferError:
-                    producer.poll(1)
-            producer.poll(0)
-        if producer.flush(_TIMEOUT_S):
+                    self._producer.poll(1)
+            self._producer.poll(0)
+        if self._producer.flush(_TIMEOUT_S):
             raise TimeoutError(f"records for topic {name} were not acknowledged within {_TIMEOUT_S} s")
         if failures:
             raise KafkaException(failures[0])
@@ -128,7 +121,7 @@ class Topics:
     def read(self, name: str) -> list[Record]:
         """All that a topic holds now, by partition and offset; uncommitted transactions are left out."""
         records: list[Record] = []
-        partitions = self._led(name)
+        partitions = self._leaders(name)
         consumer = self._consumer()
         try:
             consumer.assign([TopicPartition(name, partition, OFFSET_BEGINNING) for partition in partitions])
@@ -148,9 +141,30 @@ class Topics:
             consumer.close()
         return sorted(records, key=lambda record: (record.partition, record.offset))
 
-    def _led(self, name: str) -> dict[int, int]:
+    @cached_property
+    def _producer(self) -> Producer:
+        return Producer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+                **_PATIENT,
+            }
+        )
+
+    def _leaders(self, name: str) -> dict[int, int]:
+        """The leading node of each partition; -1 where there is none just now."""
         topic = self._admin.list_topics(name, timeout=_TIMEOUT_S).topics[name]
-        return {each.id: each.leader for each in topic.partitions.values() if each.leader >= 0}
+        if topic.error is not None:
+            raise KafkaException(topic.error)
+        return {each.id: each.leader for each in topic.partitions.values()}
+
+    def _all_led(self, name: str, partitions: int) -> bool:
+        try:
+            leaders = self._leaders(name)
+        except KafkaException:  # not every broker has heard of it yet
+            return False
+        return len(leaders) == partitions and min(leaders.values()) >= 0
 
     def _consumer(self) -> Consumer:
         return Consumer(
@@ -159,6 +173,7 @@ class Topics:
                 "group.id": f"reader-{uuid.uuid4().hex}",  # required, though none is ever joined
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
+                "fetch.wait.max.ms": 10,
                 **_PATIENT,
             }
         )
