@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from io import BytesIO
 from operator import attrgetter, itemgetter
+from random import Random
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
@@ -19,8 +20,8 @@ from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException
 
 from stockstream.codecs.plain_json import decode_json
-from stockstream.codecs.registry import retry_delays_s
 from stockstream.codecs.version1 import downgrade, upgrade
+from stockstream.core.backoff import full_jitter
 from stockstream.errors import BadMessage, RegistryUnreachable
 from stockstream.models import TICK_SCHEMA_V2, Tick, Verdict
 from stockstream.models.schema import AvroSchema
@@ -139,7 +140,7 @@ class _Framed(Generic[T]):
             self._refused.pop(header, None)
 
     async def _patiently(self, schema_id: int) -> AvroSchema:
-        delays = retry_delays_s()
+        delays = full_jitter(0.2, 10.0, Random())  # noqa: S311 - jitter is no secret
         is_told = False
         while True:
             try:

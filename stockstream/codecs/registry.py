@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -22,14 +21,6 @@ T = TypeVar("T")
 
 GREATEST_ID = 2**31 - 1
 _REASON_CHARACTERS = 400
-
-
-def retry_delays_s() -> Iterator[float]:
-    """Seconds to wait between attempts on a registry that is away: 0.2 doubling to 10, each with full jitter."""
-    ceiling_s = 0.2
-    while True:
-        yield random.uniform(0, ceiling_s)  # noqa: S311 - jitter is no secret
-        ceiling_s = min(2 * ceiling_s, 10.0)
 
 
 class _PooledClient(AsyncSchemaRegistryClient):
@@ -159,7 +150,7 @@ class Registry:
             if code in (401, 403):
                 raise RegistryUnreachable(
                     f"the schema registry at {self.name} refuses the credentials ({code}): "
-                    "check SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD"
+                    "check schema_registry_username and schema_registry_password"
                 ) from error
             if code >= 500 or code in (408, 429):
                 raise RegistryUnreachable(

@@ -1,0 +1,219 @@
+"""The one reader of the environment and the config file.
+
+Precedence: environment, then ``stockstream.toml`` in the working directory (or the file that ``STOCKSTREAM_CONFIG``
+names), then the defaults below. Environment names are upper case, with the prefix ``STOCKSTREAM_`` except for those
+that other tools share; keys of the file are the same names in lower case without the prefix. An empty variable counts
+as unset. A secret may also be the content of a file: ``<NAME>_FILE``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from stockstream.errors import SettingsError
+from stockstream.settings.sources import CONFIG, ConfigFile, Environment, is_secret, variable
+from stockstream.settings.types import (
+    ClickHouseUrl,
+    Count,
+    CountOrNone,
+    Database,
+    Epoch,
+    FeedDelays,
+    Host,
+    LogLevel,
+    Name,
+    Port,
+    Prefix,
+    RegistryUrl,
+    SaslMechanism,
+    Seconds,
+    SecondsOrNone,
+    SecurityProtocol,
+    Servers,
+    Symbols,
+    TickSchema,
+    Topics,
+)
+
+OWN_TOPICS = {"candles", "latest", "subscriptions", "dead-letters"}
+
+
+class Settings(BaseSettings):
+    """Every setting with its default; `load` reads them, the bare constructor gives the defaults.
+
+    Names carry their units. ``tick_topics`` and every other topic are written without ``topic_prefix``: see `topic`.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    app_id: Name = "stockstream"
+    topic_prefix: Prefix = ""
+    kafka_bootstrap_servers: Servers = "localhost:9092"
+    kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
+    kafka_sasl_mechanism: SaslMechanism | None = None
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_ssl_ca_file: Path | None = None
+    schema_registry_url: RegistryUrl = Field(default="http://localhost:8081", repr=False)
+    schema_registry_username: str | None = None
+    schema_registry_password: SecretStr | None = None
+    symbols: Symbols = ()
+    finnhub_api_token: SecretStr | None = None
+    clickhouse_url: ClickHouseUrl = Field(default="http://localhost:8123", repr=False)
+    clickhouse_database: Database = "stockstream"
+    clickhouse_user: str | None = None
+    clickhouse_password: SecretStr | None = None
+    tick_topics: Topics = ("yfinance", "crypto-prices", "finnhub_market", "vn-market")
+    tick_schema: TickSchema = 2
+    partitions: Count = 12
+    replication: Count = 3
+    data_dir: Path = Path("./stockstream-data")
+    web_host: Host = "127.0.0.1"
+    web_port: Port = 6066
+    accepted_lateness_s: CountOrNone = 900
+    future_tolerance_s: CountOrNone = 60
+    close_delay_s: SecondsOrNone = 5.0
+    feed_delay_s: FeedDelays = Field(default_factory=dict)
+    retention_s: Count = 172_800
+    epoch: Epoch = 0
+    fetch_wait_ms: CountOrNone = 50
+    fetch_max_records: Count = 4000
+    commit_interval_s: Seconds = 1.0
+    session_timeout_s: Seconds = 10.0
+    heartbeat_interval_s: Seconds = 1.0
+    rebalance_timeout_s: Seconds = 10.0
+    instance_id: Prefix = ""
+    standby_replicas: CountOrNone = 1
+    start_timeout_s: Seconds = 60.0
+    sink_enabled: bool = True
+    sink_rows: Count = 10_000
+    sink_interval_ms: Count = 1000
+    sink_max_rows: Count = 200_000
+    tick_archive: bool = True
+    candle_retention_days: CountOrNone = 0
+    tick_retention_days: CountOrNone = 0
+    log_level: LogLevel = "info"
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Self:
+        """Read the settings; ``environ`` and ``cwd`` default to the process's own. Raises `SettingsError`."""
+        environ = os.environ if environ is None else environ
+        environment = Environment(cls, environ)
+        config_file = ConfigFile(cls, environ.get(CONFIG, ""), cwd or Path.cwd())
+        origins = {**config_file.origins, **environment.origins}
+        try:
+            settings = cls(_build_sources=((environment, config_file), {}))  # type: ignore[call-arg]  # documented, but not typed
+        except ValidationError as error:
+            given = {**config_file.values, **environment.values}
+            raise SettingsError(_told(error, origins, given)) from None  # its text and its chain would hold secrets
+        settings._origins = origins
+        return settings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The constructor takes its arguments only: what the environment says comes through `load`."""
+        return (init_settings,)
+
+    def topic(self, name: str) -> str:
+        """The topic's name on the broker."""
+        return self.topic_prefix + name
+
+    @property
+    def clickhouse_login_url(self) -> str:
+        """``clickhouse_url`` with the user and password in it, for clients that take one URL."""
+        if self.clickhouse_user is None:
+            return self.clickhouse_url
+        password = self.clickhouse_password.get_secret_value() if self.clickhouse_password else ""
+        login = f"{quote(self.clickhouse_user, safe='')}:{quote(password, safe='')}"
+        parts = urlsplit(self.clickhouse_url)
+        return parts._replace(netloc=f"{login}@{parts.netloc}").geturl()
+
+    def masked(self) -> dict[str, object]:
+        """Each setting as ``{"value", "source", "variable"}`` fit to be printed: secrets as ``***``."""
+        shown: dict[str, object] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr):
+                value = "***"
+            elif isinstance(value, Path):
+                value = str(value)
+            elif name.endswith("_url"):
+                value = _without_password(value)
+            shown[name] = {"value": value, "source": self._origins.get(name, "default"), "variable": variable(name)}
+        return shown
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if 3 * self.heartbeat_interval_s >= self.session_timeout_s:
+            raise ValueError(
+                f"heartbeat_interval_s={self.heartbeat_interval_s:g} must be less than a third of "
+                f"session_timeout_s={self.session_timeout_s:g}"
+            )
+        if self.sink_max_rows < self.sink_rows:
+            raise ValueError(f"sink_max_rows={self.sink_max_rows} must not be less than sink_rows={self.sink_rows}")
+        latest_s = self.accepted_lateness_s + max(self.feed_delay_s.values(), default=0)
+        if self.retention_s <= latest_s:
+            raise ValueError(
+                f"retention_s={self.retention_s} must be more than accepted_lateness_s and the greatest feed_delay_s "
+                f"together ({latest_s}): a late tick would find its candle gone"
+            )
+        taken = OWN_TOPICS.intersection(self.tick_topics)
+        if taken:
+            raise ValueError(f"tick_topics must not hold {', '.join(sorted(taken))}: stockstream writes there")
+        if self.clickhouse_user is not None and "@" in urlsplit(self.clickhouse_url).netloc:
+            raise ValueError("clickhouse_user is set, and clickhouse_url names a user too: keep one of them")
+        if self.clickhouse_password is not None and self.clickhouse_user is None:
+            raise ValueError("clickhouse_password is set without clickhouse_user")
+        if self.schema_registry_password is not None and self.schema_registry_username is None:
+            raise ValueError("schema_registry_password is set without schema_registry_username")
+        return self._agree_on_sasl()
+
+    def _agree_on_sasl(self) -> Self:
+        sasl = (self.kafka_sasl_mechanism, self.kafka_sasl_username, self.kafka_sasl_password)
+        if self.kafka_security_protocol.startswith("SASL"):
+            if None in sasl:
+                raise ValueError(
+                    f"kafka_security_protocol={self.kafka_security_protocol} needs "
+                    "kafka_sasl_mechanism, kafka_sasl_username and kafka_sasl_password"
+                )
+        elif sasl != (None, None, None):
+            raise ValueError(
+                f"kafka_sasl_… is set, but kafka_security_protocol={self.kafka_security_protocol} does not use it: "
+                "set SASL_SSL or SASL_PLAINTEXT"
+            )
+        return self
+
+
+def _told(error: ValidationError, origins: Mapping[str, str], given: Mapping[str, Any]) -> str:
+    """One line for the first of the errors: which variable, its value unless that is secret, what is allowed."""
+    errors = error.errors(include_url=False, include_context=False)
+    message = errors[0]["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    if not errors[0]["loc"]:
+        return message + more
+    name = str(errors[0]["loc"][0])
+    value = "***" if is_secret(Settings.model_fields[name]) else repr(given.get(name))
+    if name.endswith("_url"):
+        value = _without_password(value)
+    return f"{origins.get(name, name)} is {value}: {message}{more}"
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(//[^/@:]*:).*@", r"\1***@", url)

@@ -1,0 +1,90 @@
+"""What values settings may have, and the texts that they are read from."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+
+from stockstream.errors import InvalidSymbol
+from stockstream.models import check_symbol
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _split_pairs(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    if any(not equals for _, equals, _ in pairs):
+        raise ValueError("must be exchange=seconds,… such as VSE=900")
+    return {name.strip(): seconds.strip() for name, _, seconds in pairs}
+
+
+def _symbol(text: str) -> str:
+    try:
+        return check_symbol(text)
+    except InvalidSymbol as error:
+        raise ValueError(str(error)) from error
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _servers(text: str) -> str:
+    for server in text.split(","):
+        if not re.fullmatch(r"\s*(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}\s*", server):
+            raise ValueError("must be host:port,… such as broker-1:9092,broker-2:9092")
+    return text
+
+
+def _url(*schemes: str) -> AfterValidator:
+    def check(text: str) -> str:
+        parts = urlsplit(text)
+        has_place = parts.path.strip("/") if parts.scheme == "chdb" else parts.hostname and parts.port != 0
+        if parts.scheme not in schemes or not has_place:
+            raise ValueError(f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return text
+
+    return AfterValidator(check)
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _digit(value: object) -> object:
+    return int(value) if value in ("1", "2") else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
+Prefix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,100}$")]
+Host = Annotated[str, StringConstraints(min_length=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Database = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,100}$")]
+Servers = Annotated[str, AfterValidator(_servers)]
+RegistryUrl = Annotated[str, _url("http", "https")]
+ClickHouseUrl = Annotated[str, _url("http", "https", "chdb")]
+SecurityProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)]
+SaslMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(_upper)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
+TickSchema = Annotated[Literal[1, 2], BeforeValidator(_digit)]
+Symbols = Annotated[
+    tuple[Annotated[str, AfterValidator(_symbol)], ...], BeforeValidator(_split), AfterValidator(_distinct)
+]
+Topics = Annotated[tuple[Name, ...], BeforeValidator(_split), AfterValidator(_distinct), Field(min_length=1)]
+FeedDelays = Annotated[dict[Name, Annotated[int, Field(ge=0)]], BeforeValidator(_split_pairs)]
+Epoch = Annotated[int, Field(ge=0, le=255)]
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]

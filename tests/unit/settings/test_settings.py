@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stockstream.errors import SettingsError
+from stockstream.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def load(environ: Mapping[str, str] | None = None, toml: str | None = None) -> Settings:
+    if toml is not None:
+        Path("stockstream.toml").write_text(toml)
+    return Settings.load(environ or {}, Path.cwd())
+
+
+def refused(environ: Mapping[str, str] | None = None, toml: str | None = None) -> str:
+    with pytest.raises(SettingsError) as error:
+        load(environ, toml)
+    assert "\n" not in str(error.value)
+    assert error.value.exit_code == 2
+    return str(error.value)
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    settings = load()
+    assert settings == Settings()
+    assert (settings.kafka_bootstrap_servers, settings.schema_registry_url, settings.clickhouse_url) == (
+        "localhost:9092", "http://localhost:8081", "http://localhost:8123",
+    )  # fmt: skip
+    assert (settings.tick_schema, settings.partitions, settings.replication, settings.web_port) == (2, 12, 3, 6066)
+    assert settings.symbols == ()
+
+
+def test_the_environment_comes_before_the_file() -> None:
+    settings = load({"STOCKSTREAM_PARTITIONS": "6"}, "partitions = 4\nreplication = 1\n")
+    assert (settings.partitions, settings.replication) == (6, 1)
+
+
+def test_shared_names_have_no_prefix() -> None:
+    settings = load(
+        {
+            "KAFKA_BOOTSTRAP_SERVERS": "a:1,b:2",
+            "SCHEMA_REGISTRY_URL": "https://registry.test/path",
+            "SYMBOLS": "AAPL, VCB.VN,AAPL,",
+            "CLICKHOUSE_URL": "chdb:///data",
+            "FINNHUB_API_TOKEN": "t0ken",
+        }
+    )
+    assert settings.kafka_bootstrap_servers == "a:1,b:2"
+    assert settings.symbols == ("AAPL", "VCB.VN")
+    assert settings.finnhub_api_token is not None
+    assert settings.finnhub_api_token.get_secret_value() == "t0ken"
+
+
+def test_the_process_environment_is_read_by_load_and_by_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOCKSTREAM_EPOCH", "7")
+    assert Settings.load().epoch == 7
+    assert Settings().epoch == 0
+
+
+def test_lists_and_mappings_are_written_as_text_or_as_toml() -> None:
+    text = {"STOCKSTREAM_FEED_DELAY_S": "VSE=900, NYQ=0", "STOCKSTREAM_TICK_TOPICS": "a,b"}
+    toml = 'tick_topics = ["a", "b"]\nfeed_delay_s = {VSE = 900, NYQ = 0}\n'
+    for settings in (load(text), load(toml=toml)):
+        assert settings.feed_delay_s == {"VSE": 900, "NYQ": 0}
+        assert settings.tick_topics == ("a", "b")
+
+
+def test_an_empty_variable_is_unset() -> None:
+    assert load({"FINNHUB_API_TOKEN": "", "STOCKSTREAM_PARTITIONS": ""}) == Settings()
+
+
+def test_the_config_file_can_be_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("epoch = 3")
+    assert load({"STOCKSTREAM_CONFIG": "other.toml"}, "epoch = 4").epoch == 3
+    assert "gone.toml" in refused({"STOCKSTREAM_CONFIG": "gone.toml"})
+
+
+@pytest.mark.parametrize("text", ["partitions =", "partitions = 1\npartitions = 2"])
+def test_what_is_no_toml_is_refused(text: str) -> None:
+    assert "stockstream.toml is no TOML" in refused(toml=text)
+
+
+def test_secrets_come_from_files_too(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hush\n")
+    login = {"KAFKA_SECURITY_PROTOCOL": "sasl_ssl", "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_SASL_USERNAME": "me"}
+    settings = load({**login, "KAFKA_SASL_PASSWORD_FILE": str(tmp_path / "secret")})
+    assert settings.kafka_sasl_password is not None
+    assert settings.kafka_sasl_password.get_secret_value() == "hush"
+    in_toml = load(toml='clickhouse_user = "me"\nclickhouse_password_file = "secret"\n')
+    assert in_toml.clickhouse_login_url == "http://me:hush@localhost:8123"
+
+
+def test_a_secret_given_twice_or_in_a_missing_file_is_refused() -> None:
+    assert "keep one" in refused({"FINNHUB_API_TOKEN": "x", "FINNHUB_API_TOKEN_FILE": "y"})
+    assert "FINNHUB_API_TOKEN_FILE" in refused({"FINNHUB_API_TOKEN_FILE": "/nowhere/at/all"})
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("STOCKSTREAM_PARTITION", "STOCKSTREAM_PARTITIONS"),
+        ("STOCKSTREAM_CLICKHOUSE_PASWORD", "STOCKSTREAM_CLICKHOUSE_PASSWORD"),
+        ("STOCKSTREAM_WEBPORT", "STOCKSTREAM_WEB_PORT"),
+    ],
+)
+def test_an_unknown_variable_names_the_nearest(name: str, nearest: str) -> None:
+    text = refused({name: "hidden"})
+    assert text == f"{name} is no setting: the nearest is {nearest}"
+
+
+def test_an_unknown_key_names_the_nearest() -> None:
+    assert "topic_prefx is no setting: the nearest is topic_prefix" in refused(toml='topic_prefx = "x"')
+    assert "is no setting" in refused(toml="[kafka]\nx = 1")
+
+
+def test_kubernetes_links_and_test_switches_are_ignored() -> None:
+    names = ["STOCKSTREAM_PORT", "STOCKSTREAM_PORT_6066_TCP_ADDR", "STOCKSTREAM_SERVICE_HOST", "STOCKSTREAM_TEST_X"]
+    assert load(dict.fromkeys(names, "tcp://10.0.0.1:6066")) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("STOCKSTREAM_PARTITIONS", "many", "valid integer"),
+        ("STOCKSTREAM_PARTITIONS", "0", "greater than or equal to 1"),
+        ("STOCKSTREAM_EPOCH", "256", "less than or equal to 255"),
+        ("STOCKSTREAM_TICK_SCHEMA", "3", "1 or 2"),
+        ("STOCKSTREAM_SINK_ENABLED", "perhaps", "valid boolean"),
+        ("STOCKSTREAM_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+        ("STOCKSTREAM_FEED_DELAY_S", "VSE", "exchange=seconds"),
+        ("STOCKSTREAM_FEED_DELAY_S", "VSE=soon", "valid integer"),
+        ("STOCKSTREAM_CLOSE_DELAY_S", "nan", "finite"),
+        ("STOCKSTREAM_TICK_TOPICS", "a b", "pattern"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "broker", "host:port"),
+        ("KAFKA_SECURITY_PROTOCOL", "TLS", "'SASL_SSL'"),
+        ("SCHEMA_REGISTRY_URL", "localhost:8081", "http://"),
+        ("SCHEMA_REGISTRY_URL", "http://host:99999", "Port out of range"),
+        ("CLICKHOUSE_URL", "chdb://", "chdb://"),
+        ("SYMBOLS", "AAPL,VN 30", "'VN 30' is no symbol"),
+    ],
+)
+def test_a_malformed_value_names_variable_value_and_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    text = refused({name: value})
+    assert text.startswith(f"{name} in the environment is {value!r}: ")
+    assert allowed in text
+
+
+def test_a_malformed_value_in_the_file_names_the_file() -> None:
+    text = refused(toml="replication = 0")
+    assert text.startswith("replication in ")
+    assert "stockstream.toml is 0: must be greater" in text
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("heartbeat_interval_s = 4", "a third of session_timeout_s=10"),
+        ("sink_max_rows = 5", "sink_max_rows"),
+        ("retention_s = 900", "retention_s"),
+        ("retention_s = 1000\nfeed_delay_s = {VSE = 900}", "1800"),
+        ('tick_topics = ["latest"]', "latest"),
+        ('kafka_security_protocol = "SASL_SSL"', "kafka_sasl_mechanism"),
+        ('kafka_sasl_username = "me"', "PLAINTEXT"),
+        ('clickhouse_password = "x"', "clickhouse_user"),
+        ('clickhouse_user = "x"\nclickhouse_url = "http://y:z@host"', "keep one"),
+        ('schema_registry_password = "x"', "schema_registry_username"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(toml: str, said: str) -> None:
+    assert said in refused(toml=toml)
+
+
+SECRETS = {
+    "CLICKHOUSE_URL": "http://me:hu%2fsh@db.test:8123",
+    "FINNHUB_API_TOKEN": "hu/sh",
+    "SCHEMA_REGISTRY_URL": "http://me:hu%2fsh@registry.test",
+}
+
+
+def test_secrets_are_never_shown() -> None:
+    settings = load(SECRETS)
+    for text in (json.dumps(settings.masked()), repr(settings), str(settings)):
+        assert "hu/sh" not in text
+        assert "hu%2fsh" not in text
+    assert "db.test" in json.dumps(settings.masked())
+
+
+@pytest.mark.parametrize("url", ["ftp://me:hush@host", "http://me:hush@host:99999"])
+def test_a_malformed_url_does_not_show_its_password(url: str) -> None:
+    assert "hush" not in refused({"CLICKHOUSE_URL": url})
+
+
+def test_each_value_tells_where_it_comes_from() -> None:
+    shown: Any = load({"STOCKSTREAM_EPOCH": "1"}, "partitions = 4").masked()
+    assert shown["epoch"] == {
+        "value": 1,
+        "source": "STOCKSTREAM_EPOCH in the environment",
+        "variable": "STOCKSTREAM_EPOCH",
+    }
+    assert "stockstream.toml" in shown["partitions"]["source"]
+    assert shown["replication"]["source"] == "default"
+    assert set(shown) == set(Settings.model_fields)
+
+
+def test_topics_take_the_prefix() -> None:
+    assert load({"STOCKSTREAM_TOPIC_PREFIX": "eu."}).topic("candles") == "eu.candles"
+    assert Settings().topic("candles") == "candles"
