@@ -1,0 +1,41 @@
+"""Where the read-only HTTP side is put onto an aiohttp application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from aiohttp import web
+
+from stockstream.sinks.contract import Sink
+from stockstream.web.candles import Candles
+from stockstream.web.health import Check, Health
+from stockstream.web.latest import LatestPrices
+from stockstream.web.live import LiveView
+from stockstream.web.problem import problems, set_headers
+
+
+def install(
+    web_app: web.Application,
+    *,
+    live: LiveView,
+    sink: Sink | None,
+    checks: Sequence[Callable[[], Check]],
+    now_ms: Callable[[], int],
+) -> None:
+    """Add the routes, the problem answers and the common headers to ``web_app``, before its server starts.
+
+    The application may be Faust's ``app.web.web_app``. ``sink`` is None where candles are not stored; ``now_ms`` is
+    the wall clock in epoch ms.
+    """
+    web_app.middlewares.insert(0, problems)
+    web_app.on_response_prepare.append(set_headers)
+    latest, candles, health = LatestPrices(live, now_ms), Candles(live, sink), Health(checks)
+    web_app.add_routes(
+        [
+            web.get("/latest", latest.list_all),
+            web.get("/latest/{symbol}", latest.get),
+            web.get("/candles/{symbol}", candles.get),
+            web.get("/health/live", health.live),
+            web.get("/health/ready", health.ready),
+        ]
+    )
