@@ -15,7 +15,11 @@ from stockstream.testing.registry import RegistryServer
 
 def pytest_configure() -> None:
     # SIGTERM, as from `timeout`, must end the servers too: it becomes the interrupt that pytest cleans up after
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ esac
 
 have "$@" && exit 0
 if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
-    apt-get install -y -qq --no-install-recommends "$package" >/dev/null || true
+    install=(apt-get install -y -qq --no-install-recommends "$package")
+    { "${install[@]}" || { apt-get update -qq && "${install[@]}"; }; } >/dev/null || true
     have "$@" && exit 0
 fi
 echo "$1 is missing: install the system package '$package' and run make again" >&2
