@@ -170,8 +170,23 @@ class Row:
 
 
 def row_stamp(data: bytes) -> int:
-    """The stamp of stored bytes without decoding the rest: which of two states of a row is the newer one."""
+    """The stamp of stored bytes, without decoding the rest."""
     return int.from_bytes(data[6:14], "little", signed=True)
+
+
+def row_place(data: bytes) -> tuple[int, int]:
+    """(topic id, stamp) of stored bytes: the newest tick that they hold."""
+    return int.from_bytes(data[2:6], "little"), row_stamp(data)
+
+
+def row_is_closed(data: bytes) -> bool:
+    """Whether stored bytes are those of a closed row."""
+    return bool(data[1] & _CLOSED)
+
+
+def row_is_newer(stored: bytes, arriving: bytes) -> bool:
+    """Whether ``arriving`` is the later of two states of one row, or the same."""
+    return (row_stamp(arriving), row_is_closed(arriving)) >= (row_stamp(stored), row_is_closed(stored))
 
 
 def _write_deltas(out: bytearray, ascending: list[int]) -> None:

@@ -12,6 +12,7 @@ from stockstream.web.health import Check, Health
 from stockstream.web.latest import LatestPrices
 from stockstream.web.live import LiveView
 from stockstream.web.problem import problems, set_headers
+from stockstream.web.tables import TableViews
 
 
 def install(
@@ -19,13 +20,14 @@ def install(
     *,
     live: LiveView,
     sink: Sink | None,
+    tables: TableViews | None,
     checks: Sequence[Callable[[], Check]],
     now_ms: Callable[[], int],
 ) -> None:
     """Add the routes, the problem answers and the common headers to ``web_app``, before its server starts.
 
-    The application may be Faust's ``app.web.web_app``. ``sink`` is None where candles are not stored; ``now_ms`` is
-    the wall clock in epoch ms.
+    The application may be Faust's ``app.web.web_app``. ``sink`` is None where candles are not stored, ``tables``
+    where there are none; ``now_ms`` is the wall clock in epoch ms.
     """
     web_app.middlewares.insert(0, problems)
     web_app.on_response_prepare.append(set_headers)
@@ -39,3 +41,5 @@ def install(
             web.get("/health/ready", health.ready),
         ]
     )
+    if tables is not None:
+        web_app.router.add_get("/tables/{name}/{symbol}", tables.get)

@@ -1,0 +1,51 @@
+"""The agent that makes candles of ticks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from stockstream.agents.processor import CandleProcessor
+from stockstream.errors import StockstreamError
+
+log = logging.getLogger(__name__)
+
+CLOSE_EVERY_S = 1.0
+
+
+def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[BaseException], None]) -> None:
+    """Have ``app`` feed the batches of ``topic`` (one Faust topic, of several names) to ``processor``.
+
+    ``fail`` ends the worker: an error here may have left a batch half done, which a new start takes up from the last
+    commit.
+    """
+
+    @app.agent(topic, name="candles")
+    async def candles(stream: Any) -> None:
+        async for event in stream.noack().events():
+            message = event.message
+            try:
+                done = await processor.process(message.tp, event.value, message.generation_id)
+            except Exception as error:
+                fail(error)
+                raise
+            if done:
+                await stream.ack(event)
+
+    @app.timer(interval=CLOSE_EVERY_S)
+    async def close_due() -> None:
+        try:
+            await processor.close_due()
+        except Exception as error:
+            fail(error)
+            raise
+
+    @app.on_partitions_assigned.connect
+    async def assigned(app: Any, assigned: Any, **kwargs: Any) -> None:
+        processor.keep_only(set(assigned))
+
+
+def describe(error: BaseException) -> str:
+    """One line for a user."""
+    return str(error) if isinstance(error, StockstreamError) else f"{type(error).__name__}: {error}"

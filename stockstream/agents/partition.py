@@ -1,0 +1,183 @@
+"""One partition at work: its engine over its stores, and what a batch of records makes of them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stockstream.agents.dead_letters import LETTERED
+from stockstream.broker.transport import PartitionStore
+from stockstream.codecs.avro import BadRecord, TickDecoder
+from stockstream.core.engine import Engine, Stamped
+from stockstream.core.interval import INTERVALS_MS, SESSIONS
+from stockstream.core.latest import encode_row, is_later, latest_of, published_part, rank
+from stockstream.core.publish import candle_of
+from stockstream.core.row import stamp
+from stockstream.core.rows import Address
+from stockstream.core.verdict import Policy
+from stockstream.models import Candle, Latest, Tick, Verdict
+from stockstream.tables import Tables
+from stockstream.tables.rows import Changes, StoreRows
+
+Record = Any
+"""aiokafka's ConsumerRecord: key, value, offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandleRules:
+    """What decides a candle, besides its ticks. Times in ms; ``epoch`` counts the rebirths of the tick topics."""
+
+    policy: Policy
+    close_delay_ms: int
+    retention_ms: int
+    epoch: int
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a step changed: already stored, still to be sent."""
+
+    changes: Changes
+    candles: list[Candle]
+    latest: list[tuple[bytes, bytes]]
+    """Symbols and rows of the latest table."""
+    letters: list[tuple[Record, str, str]]
+    """(record, reason, error) of what no candle took."""
+
+
+def topic_id(topic: str) -> int:
+    """The number that a row remembers its topic by."""
+    return zlib.crc32(topic.encode())
+
+
+class Partition:
+    """Folds the records of one partition number, of every tick topic, into its stores.
+
+    Nothing here awaits: between the check that the partition is ours and the write to its stores nothing else runs.
+    """
+
+    def __init__(
+        self, number: int, tables: Tables, rules: CandleRules, encode_latest: Callable[[Latest], bytes], now_ms: int
+    ) -> None:
+        """Opens the stores and reads which rows there are; ``now_ms`` is the steady clock of all later calls."""
+        self.number = number
+        self._rules = rules
+        self._encode_latest = encode_latest
+        self.stores = {interval: PartitionStore(tables.candles[interval].table, number) for interval in INTERVALS_MS}
+        self.latest_store = PartitionStore(tables.latest, number)
+        self._rows = StoreRows(self.stores)
+        self._latest: dict[str, bytes] = {}
+        self._engine = Engine(
+            self._rows, rules.policy, close_delay_ms=rules.close_delay_ms, retention_ms=rules.retention_ms
+        )
+        self._engine.restore(self._rows.load(), now_ms)
+
+    def newest_offset(self, topic: str) -> int:
+        """The greatest offset of ``topic`` in this epoch that any row has taken; -1 for none."""
+        place = self._rows.places.get(topic_id(topic), -1)
+        first = stamp(self._rules.epoch, 0)
+        return place - first if place >= first else -1
+
+    def apply(
+        self, topic: str, records: Sequence[Record], decoder: TickDecoder, committed: int, now_ms: int
+    ) -> tuple[Outcome, list[Verdict]]:
+        """Fold records, in the order of their log. Those below the offset ``committed`` will never be read again."""
+        ticks, sources, letters = self._decode(records, decoder)
+        self._engine.committed = stamp(self._rules.epoch, committed) - 1
+        applied = self._engine.apply(topic_id(topic), ticks, now_ms)
+        for record, (_, tick), verdict in zip(sources, ticks, applied.verdicts, strict=True):
+            if verdict in LETTERED:
+                letters.append((record, verdict, _why(verdict, tick)))
+        touched = dict.fromkeys([*applied.touched, *self._engine.close(now_ms, idle=False)])
+        outcome = self._store(touched, self._move_latest(ticks, applied.verdicts), letters)
+        return outcome, applied.verdicts
+
+    def close(self, now_ms: int, idle: bool) -> Outcome | None:
+        """Close what time has ended; ``idle``: there is nothing left to read. None if nothing has."""
+        ended = self._engine.close(now_ms, idle)
+        return self._store(ended, [], []) if ended else None
+
+    def candles(self, interval: str, symbol: str, limit: int) -> list[Candle]:
+        """The newest rows of a symbol as candles, each session's ascending."""
+        found = []
+        for session in SESSIONS:
+            for at, row in self._rows.newest(interval, (symbol, session), limit):
+                candle = candle_of(self._rows, at, row)
+                if candle is not None:
+                    found.append(candle)
+        self._rows.take([])
+        return found
+
+    def latest(self, symbol: str) -> bytes | None:
+        """The price of a symbol, as it is published."""
+        row = self._latest.get(symbol) or self.latest_store.get(symbol.encode())
+        return None if row is None else published_part(row)
+
+    def _decode(
+        self, records: Sequence[Record], decoder: TickDecoder
+    ) -> tuple[list[Stamped], list[Record], list[tuple[Record, str, str]]]:
+        first = stamp(self._rules.epoch, 0)
+        ticks: list[Stamped] = []
+        sources: list[Record] = []
+        letters: list[tuple[Record, str, str]] = []
+        for record in records:
+            try:
+                tick = decoder.decode(record.key, record.value)
+            except BadRecord as error:
+                letters.append((record, error.verdict, str(error)))
+            else:
+                ticks.append((first + record.offset, tick))
+                sources.append(record)
+        return ticks, sources, letters
+
+    def _move_latest(self, ticks: Iterable[Stamped], verdicts: Iterable[Verdict]) -> list[tuple[bytes, bytes]]:
+        """Take the newest prices; those of skipped records are sent again, for a crash may have come in between."""
+        newest: dict[str, Latest] = {}
+        for (at, tick), verdict in zip(ticks, verdicts, strict=True):
+            if verdict is Verdict.ACCEPTED and tick.kind not in ("start", "gap"):
+                arriving = latest_of(tick, at)
+                known = newest.get(tick.symbol)
+                if known is None or rank(arriving) > rank(known):
+                    newest[tick.symbol] = arriving
+        moved = []
+        for symbol, latest in newest.items():
+            name = symbol.encode()
+            arriving_row = encode_row(latest, self._encode_latest(latest))
+            row = self._latest.get(symbol) or self.latest_store.get(name)
+            if is_later(arriving_row, row) or row is None:
+                row = arriving_row
+            self._latest[symbol] = row
+            moved.append((name, row))
+        return moved
+
+    def _store(
+        self,
+        touched: Iterable[Address],
+        latest: list[tuple[bytes, bytes]],
+        letters: list[tuple[Record, str, str]],
+    ) -> Outcome:
+        candles = self._engine.publish(touched)
+        changes = self._rows.take(touched)
+        for interval, pairs in changes.items():
+            if pairs:
+                self.stores[interval].write(pairs)
+        if latest:
+            self.latest_store.write(latest)
+        return Outcome(changes, candles, latest, letters)
+
+
+def _why(verdict: Verdict, tick: Tick) -> str:
+    """One line on why a tick was refused."""
+    detail: Mapping[Verdict, str] = {
+        Verdict.LATE: f"it happened at {tick.event_time} and was received at {tick.received_ms}",
+        Verdict.FUTURE: f"it says {tick.event_time} but was received at {tick.received_ms}",
+        Verdict.BAD_PRICE: f"its price is {tick.price}",
+        Verdict.BAD_SIZE: f"its size is {tick.last_size}",
+        Verdict.BAD_TIME: f"its times are {tick.event_time} and {tick.received_ms}",
+        Verdict.BAD_SYMBOL: f"its symbol is {tick.symbol[:80]!r}",
+        Verdict.EXPIRED: "its candle is no longer kept; a rebuild can still take it",
+        Verdict.FOREIGN_TOPIC: "its symbol's candles are made of another topic",
+    }
+    return detail[verdict]

@@ -1,0 +1,212 @@
+"""Takes batches of tick records to their partitions, in order and without holes, and sends on what they change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from faust.types import TP
+
+from stockstream.agents.dead_letters import DeadLetters
+from stockstream.agents.partition import CandleRules, Outcome, Partition, Record
+from stockstream.broker.transport import (
+    PartitionStore,
+    active_partitions,
+    committed_offset,
+    is_caught_up,
+    is_ours,
+    send_records,
+    sought_offset,
+)
+from stockstream.codecs.avro import TickDecoder
+from stockstream.core.latest import published_part
+from stockstream.errors import PartitionMoved, TopicMismatch
+from stockstream.models import Candle, Latest, Verdict
+from stockstream.tables import Tables
+
+log = logging.getLogger(__name__)
+
+
+class CandleProcessor:
+    """What the candle agent runs: `process` for each batch, `close_due` now and then, for every owned partition."""
+
+    def __init__(
+        self,
+        app: Any,
+        tables: Tables,
+        rules: CandleRules,
+        *,
+        topics: Sequence[str],
+        candles_topic: str,
+        encode_candle: Callable[[Candle], bytes],
+        latest_topic: str,
+        encode_latest: Callable[[Latest], bytes],
+        decoder: TickDecoder,
+        dead_letters: DeadLetters,
+    ) -> None:
+        self._app = app
+        self._tables = tables
+        self._rules = rules
+        self._topics = tuple(topics)
+        self._candles_topic = candles_topic
+        self._encode_candle = encode_candle
+        self._latest_topic = latest_topic
+        self._encode_latest = encode_latest
+        self._decoder = decoder
+        self._dead_letters = dead_letters
+        self._partitions: dict[int, Partition] = {}
+        self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._next: dict[TP, tuple[int, int]] = {}
+        self._refetched: dict[TP, tuple[int, int]] = {}
+        self.verdicts: Counter[Verdict] = Counter()
+        self.lost_before_read = 0
+        self.foreign_writes = 0
+
+    async def process(self, tp: TP, records: Sequence[Record], generation: int) -> bool:
+        """Apply one fetch; False if it must not be acknowledged: the partition moved, or it came out of turn."""
+        if not is_ours(self._app, tp, generation) or not await self._continues(tp, records, generation):
+            return False
+        await self._decoder.prepare([record.value for record in records])
+        async with self._locks[tp.partition]:
+            at_work = await self._partition(tp.partition)
+            if not is_ours(self._app, tp, generation):
+                return False
+            outcome, verdicts = at_work.apply(
+                tp.topic, records, self._decoder, committed_offset(self._app, tp), _steady_ms()
+            )
+            self._next[tp] = generation, records[-1].offset + 1
+            self.verdicts.update(verdicts)
+            await self._send(tp, at_work, outcome)
+        return True
+
+    async def close_due(self) -> None:
+        """Close the windows of quiet symbols, in every partition that this worker owns and has read to its end."""
+        sources: defaultdict[int, list[TP]] = defaultdict(list)
+        for tp in active_partitions(self._app, self._topics):
+            sources[tp.partition].append(tp)
+        for number, tps in sources.items():
+            generation = self._app.consumer_generation_id
+            async with self._locks[number]:
+                at_work = await self._partition(number)
+                idle = all([await self._is_idle(tp, generation) for tp in tps])
+                if tps[0] not in active_partitions(self._app, self._topics):
+                    return
+                outcome = at_work.close(_steady_ms(), idle)
+                if outcome is not None:
+                    await self._send(tps[0], at_work, outcome)
+
+    def forget(self, tp: TP) -> None:
+        """Somebody else has written to the tables' partition: what is known of it must be read again."""
+        self._partitions.pop(tp.partition, None)
+
+    def keep_only(self, assigned: set[TP]) -> None:
+        """The group gave us these partitions: let go of every other one's stores."""
+        kept = {tp.partition for tp in assigned if tp.topic in self._topics}
+        for number in self._partitions.keys() - kept:
+            del self._partitions[number]
+
+    def candles(self, interval: str, symbol: str, limit: int) -> list[Candle]:
+        """The newest rows of a symbol of ours, ascending; raises `PartitionMoved` if it is not, or not yet."""
+        return self._owned(symbol).candles(interval, symbol, limit)
+
+    def latest(self, symbol: str) -> bytes | None:
+        """The stored price of a symbol of ours, as it is published; raises `PartitionMoved` as `candles` does."""
+        return self._owned(symbol).latest(symbol)
+
+    def _owned(self, symbol: str) -> Partition:
+        number = self._app.consumer.key_partition(self._topics[0], symbol.encode())
+        owned = {tp.partition for tp in active_partitions(self._app, self._topics)}
+        at_work = self._partitions.get(number) if number in owned else None
+        if at_work is None:
+            raise PartitionMoved(f"the partition of {symbol} is being taken over")
+        return at_work
+
+    async def _partition(self, number: int) -> Partition:
+        known = self._partitions.get(number)
+        if known is None:
+            known = Partition(number, self._tables, self._rules, self._encode_latest, _steady_ms())
+            await self._check_offsets(known)
+            self._partitions[number] = known
+        return known
+
+    async def _check_offsets(self, at_work: Partition) -> None:
+        """Refuse a topic that was created anew: the rows' offsets would hide its ticks."""
+        tps = [TP(topic, at_work.number) for topic in self._topics]
+        owned = [tp for tp in tps if tp in self._app.consumer.assignment()]
+        ends = await self._app.consumer.highwaters(*owned)
+        for tp in owned:
+            newest, end = at_work.newest_offset(tp.topic), ends.get(tp) or 0
+            if newest >= end:
+                raise TopicMismatch(
+                    f"topic {tp.topic} partition {tp.partition} ends at offset {end}, but candles were made of its "
+                    f"offset {newest}: it was created anew; set STOCKSTREAM_EPOCH to {self._rules.epoch + 1} to go on "
+                    "with the new one"
+                )
+
+    async def _continues(self, tp: TP, records: Sequence[Record], generation: int) -> bool:
+        """Whether the fetch begins where the one before ended; if not, have the log read again from there.
+
+        A row remembers only its newest offset, so a fetch left out would be left out for good. A second reading that
+        finds the same hole shows that it is in the log: its records were deleted, or are transaction markers.
+        """
+        first = records[0].offset
+        known = self._next.get(tp)
+        wanted = known[1] if known is not None and known[0] == generation else sought_offset(self._app, tp)
+        if wanted is None or first <= wanted:
+            self._refetched.pop(tp, None)
+            return True
+        asked = self._refetched.get(tp)
+        if asked is not None and asked[0] == wanted:
+            if first > asked[1]:
+                return False
+            log.error("%s-%d: offsets %d to %d are not in the log any more", tp.topic, tp.partition, wanted, first - 1)
+            self.lost_before_read += first - wanted
+            self._refetched.pop(tp)
+            return True
+        log.warning("%s-%d: got offset %d instead of %d, reading again", tp.topic, tp.partition, first, wanted)
+        self._refetched[tp] = wanted, first
+        await self._app.consumer.seek(tp, wanted)
+        return False
+
+    async def _is_idle(self, tp: TP, generation: int) -> bool:
+        known = self._next.get(tp)
+        wanted = known[1] if known is not None and known[0] == generation else sought_offset(self._app, tp)
+        if wanted is None:
+            wanted = (await self._app.consumer.earliest_offsets(tp)).get(tp) or 0
+        return is_caught_up(self._app, tp, wanted)
+
+    async def _send(self, tp: TP, at_work: Partition, outcome: Outcome) -> None:
+        for record, reason, error in outcome.letters:
+            await self._dead_letters.send(
+                record.key, record.value, tp.topic, tp.partition, record.offset, reason, error
+            )
+        for interval, pairs in outcome.changes.items():
+            await self._log_changes(at_work.stores[interval], pairs)
+        await self._log_changes(at_work.latest_store, outcome.latest)
+        prices = [(symbol, published_part(row)) for symbol, row in outcome.latest]
+        candles = [(candle.symbol.encode(), self._encode_candle(candle)) for candle in outcome.candles]
+        await send_records(self._app, self._latest_topic, tp.partition, prices)
+        await send_records(self._app, self._candles_topic, tp.partition, candles)
+
+    async def _log_changes(self, store: PartitionStore, pairs: Iterable[tuple[bytes, bytes | None]]) -> None:
+        await send_records(
+            self._app, store.changelog, store.partition, pairs, partial(self._logged, store, self._generation())
+        )
+
+    def _generation(self) -> int:
+        generation: int = self._app.consumer_generation_id
+        return generation
+
+    def _logged(self, store: PartitionStore, generation: int, base: int, count: int) -> None:
+        if generation == self._generation() and not store.advance(base, count):
+            self.foreign_writes += 1
+            log.debug("%s-%d: somebody else wrote before offset %d", store.changelog, store.partition, base)
+
+
+def _steady_ms() -> int:
+    return int(time.monotonic() * 1000)

@@ -1,0 +1,406 @@
+"""Faust's Kafka transport, made to hand over whole fetches and to survive faults.
+
+Everything that touches private names of Faust 0.15.3, aiokafka 0.14.0 and rocksdict is in this file, and
+``tests/unit/broker/test_transport.py`` fails when one of them changes. What it adds to stock Faust:
+
+batches      one message stands for all records of a fetch and partition; its value is the list of records.
+gate         source records are taken only once the partition's reading has been positioned and Faust's queues have
+             been cleared for the last time; what is taken earlier is lost, in stock Faust too.
+acks         the greatest acknowledged offset is committed. Faust's own bookkeeping of gaps stalls for good after a
+             first fetch of one record.
+lease        no byte leaves for a broker after the group may have given our partitions away (a paused process).
+poison       once a send has failed nothing is committed again; the worker ends and is started anew.
+persisted    a store's changelog offset moves only over records that this process wrote next to each other.
+absorb       changelog records go from the fetch into the store in one write, the newer state of a row winning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from rocksdict import WriteBatch
+
+log = logging.getLogger(__name__)
+
+LEASE_LOST = 70
+"""Exit code of a worker that was put out of its group while it had something to send; start it again."""
+
+IsNewer = Callable[[bytes, bytes], bool]
+"""(stored, arriving) → whether the arriving state of a row replaces the stored one."""
+
+
+class Lease:
+    """Until when the broker surely counts this process in its group, by the steady clock."""
+
+    def __init__(self, session_s: float) -> None:
+        """``session_s`` is the group's session timeout. Free until the group has been joined."""
+        self._session_s = session_s
+        self._until = float("inf")
+
+    def holds(self) -> bool:
+        """Whether what is sent now is still ours to send."""
+        return time.monotonic() < self._until
+
+    def renew(self, sent: float) -> None:
+        """A request sent at ``sent`` proved to the broker that we live."""
+        self._until = sent + self._session_s
+
+
+class _Thread(driver.AIOKafkaConsumerThread):
+    transport: Any
+    _consumer: Any
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = self.transport.fetch_wait_ms
+        return consumer
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        _watch_heartbeats(self._consumer._coordinator, self.transport.lease)
+
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
+    ) -> Any:
+        records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        return records, self.app.consumer_generation_id  # stamped where they were taken
+
+
+class _Gate:
+    """Answers aiokafka, in its own thread and at the moment it takes records, which partitions may be read."""
+
+    def __init__(self, consumer: BatchConsumer) -> None:
+        self._consumer = consumer
+
+    def __contains__(self, tp: object) -> bool:
+        consumer = self._consumer
+        if tp not in consumer._active_partitions:
+            return False
+        is_source = getattr(tp, "topic", "") in consumer.transport.sources
+        return not is_source or consumer.open_generation == consumer.app.consumer_generation_id
+
+
+class BatchConsumer(driver.Consumer):
+    """Yields one message a fetch and source partition: ``value`` is the list of records, the offset the last one's."""
+
+    transport: Any
+    poisoned = False
+    sought_generation: int | None = None
+    open_generation: int | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sought: dict[TP, int | None] = {}
+
+    def _new_consumer_thread(self) -> _Thread:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+    async def perform_seek(self) -> None:
+        """Position every partition at its committed offset, and remember where that is."""
+        generation = self.app.consumer_generation_id
+        await super().perform_seek()
+        if generation == self.app.consumer_generation_id:
+            self.sought_generation = generation
+            self.sought = {tp: at for tp, at in self._read_offset.items() if tp.topic in self.transport.sources}
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        return False if self.poisoned else await super()._commit(offsets)
+
+    async def _wait_next_records(self, timeout: float) -> Any:
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # as in Faust: anything with wait()
+        if not self._get_active_partitions():  # to aiokafka an empty set would mean all
+            await self.sleep(0.02)
+            return {}, None
+        gate: Any = _Gate(self)
+        return await self._getmany(active_partitions=gate, timeout=0.2)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+        """Fetch: one message for each source partition with records; changelog records go to the stores."""
+        records, generation = await self._wait_next_records(timeout)
+        if self.should_stop:
+            return
+        if not self.flow_active:
+            try:
+                await self.perform_seek()
+            except Exception as error:  # as stock Faust: the assignment may have gone meanwhile
+                log.warning("cannot seek while the flow is stopped: %r", error)
+            return
+        for tp, batch in records.items():
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            if tp not in self._get_active_partitions() and tp not in self._buffered_partitions:
+                continue
+            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+            if tp.topic in self.transport.sources:
+                message = self._to_message(tp, batch[-1])
+                message.key, message.value = None, batch
+                yield tp, message
+            elif self._is_changelog_tp(tp):
+                absorb(self.app, tp, batch, self.transport.is_newer(tp.topic))
+                self.transport.on_absorbed(tp)
+            else:
+                for record in batch:
+                    yield tp, self._to_message(tp, record)
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        if tp.topic not in self.transport.sources:
+            await super()._add_gap(tp, offset_from, offset_to)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        if tp.topic not in self.transport.sources:
+            return super()._new_offset(tp)
+        acked = self._acked[tp]
+        if not acked:
+            return None
+        top = max(acked)
+        acked.clear()
+        self._acked_index[tp].clear()
+        return int(top) + 1
+
+
+class _Producer(driver.Producer):
+    transport: Any
+    _producer: Any
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        _guard_sends(self._producer._sender, self.transport)
+
+
+class BatchTransport(driver.Transport):
+    """What `install` puts in place of Faust's transport."""
+
+    Consumer = BatchConsumer
+    Producer = _Producer
+    lease: Lease
+    sources: frozenset[str]
+    fetch_wait_ms: int
+    is_newer: Callable[[str], IsNewer | None]
+    on_absorbed: Callable[[TP], None]
+
+
+def install(
+    app: Any,
+    *,
+    sources: Iterable[str],
+    fetch_wait_ms: int,
+    is_newer: Callable[[str], IsNewer | None],
+    on_absorbed: Callable[[TP], None],
+) -> None:
+    """Give ``app`` the batched transport for its ``sources`` topics.
+
+    ``is_newer(changelog topic)`` decides recovery where two states of a row are found (None: the later record wins);
+    ``on_absorbed`` is told of partitions of tables into which somebody else's changes were read.
+    """
+    transport = BatchTransport(app.conf.broker, app, loop=app.loop)
+    transport.lease = Lease(app.conf.broker_session_timeout)
+    transport.sources = frozenset(sources)
+    transport.fetch_wait_ms = fetch_wait_ms
+    transport.is_newer = is_newer
+    transport.on_absorbed = on_absorbed
+    stock_rebalance_end = app.on_rebalance_end
+
+    def on_rebalance_end() -> None:
+        stock_rebalance_end()
+        app.consumer.open_generation = app.consumer.sought_generation
+
+    app.on_rebalance_end = on_rebalance_end
+    app.transport = transport
+
+
+def _watch_heartbeats(coordinator: Any, lease: Lease) -> None:
+    beat, rejoin = coordinator._do_heartbeat, coordinator._do_rejoin_group
+
+    async def do_heartbeat() -> Any:
+        sent = time.monotonic()
+        alive = await beat()
+        if alive:
+            lease.renew(sent)
+        return alive
+
+    async def do_rejoin_group(subscription: Any) -> Any:
+        joined = await rejoin(subscription)
+        if joined:
+            # The broker counts from its answer to the join, which lies before the sync that ended just now; half a
+            # session is more than the sync may take (the request would have timed out).
+            lease.renew(time.monotonic() - lease._session_s / 2)
+        return joined
+
+    coordinator._do_heartbeat, coordinator._do_rejoin_group = do_heartbeat, do_rejoin_group
+
+
+def _guard_sends(sender: Any, transport: BatchTransport) -> None:
+    send = sender._send_produce_req
+
+    async def send_produce_req(node_id: int, batches: Any) -> Any:
+        while not transport.lease.holds():
+            if transport.app.rebalancing:
+                # Not a crash of the app: stopping it would flush the producer, and those bytes are not ours any more.
+                log.critical("put out of the group while writing; ending, to be started again")
+                os._exit(LEASE_LOST)
+            await asyncio.sleep(0.05)
+        return await send(node_id, batches)
+
+    sender._send_produce_req = send_produce_req
+
+
+def absorb(app: Any, tp: TP, records: Sequence[Any], is_newer: IsNewer | None) -> None:
+    """Apply the changelog records of one fetch to their table's store, and tell Faust's recovery how far it is."""
+    recovery = app.tables.recovery
+    is_active = tp in recovery.active_tps
+    if not is_active and tp not in recovery.standby_tps:
+        return
+    offsets = recovery.active_offsets if is_active else recovery.standby_offsets
+    seen = offsets.get(tp)
+    store = PartitionStore(app.tables._changelogs[tp.topic], tp.partition)
+    rows: dict[bytes, bytes | None] = {}
+    for record in records:
+        if seen is not None and record.offset <= seen:
+            continue
+        if is_newer is not None and record.value is not None:
+            stored = rows[record.key] if record.key in rows else store.get(record.key)
+            if stored is not None and not is_newer(stored, record.value):
+                continue
+        rows[record.key] = record.value
+    last = records[-1].offset
+    store.write(rows.items(), persisted_offset=last)
+    if seen is None or last > seen:
+        offsets[tp] = last
+    if recovery.in_recovery and not recovery.need_recovery():
+        recovery.flush_buffers()
+        recovery._set_recovery_ended()
+        recovery.signal_recovery_end.set()
+    if not app.tables.standbys_ready and not recovery.standby_remaining_total():
+        app.tables.on_standbys_ready()
+
+
+class PartitionStore:
+    """The store of one partition of a Faust table, addressed by encoded keys."""
+
+    def __init__(self, table: Any, partition: int) -> None:
+        """``table`` is the plain table, not its window wrapper."""
+        self._data = table.data
+        self._db = table.data._db_for_partition(partition)
+        self.partition = partition
+        self.changelog = table.changelog_topic_name
+
+    def get(self, key: bytes) -> bytes | None:
+        """The stored bytes of a key."""
+        value: bytes | None = self._db.get(key)
+        return value
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every key and value, in the order of their bytes."""
+        for key, value in self._db.items():
+            if key != self._data.offset_key:
+                yield key, value
+
+    def write(self, rows: Iterable[tuple[bytes, bytes | None]], persisted_offset: int | None = None) -> None:
+        """Put rows (None deletes), atomically."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in rows:
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        if persisted_offset is not None:
+            batch.put(self._data.offset_key, str(persisted_offset).encode())
+        self._db.write(batch)
+
+    def advance(self, base: int, count: int) -> bool:
+        """The changelog took ``count`` rows at ``base``: remember it if nobody else wrote in between."""
+        if self._data._dbs.get(self.partition) is not self._db:
+            return False
+        tp = TP(self.changelog, self.partition)
+        known = self._data.persisted_offset(tp)
+        if base != (-1 if known is None else known) + 1:
+            return False
+        self._data.set_persisted_offset(tp, base + count - 1)
+        return True
+
+
+async def send_records(
+    app: Any,
+    topic: str,
+    partition: int,
+    records: Iterable[tuple[bytes, bytes | None]],
+    on_sent: Callable[[int, int], None] | None = None,
+) -> None:
+    """Hand records to the producer as few record batches; ``on_sent(base offset, count)`` when the broker has one.
+
+    Returns when the accumulator has taken them, which waits for the batch before: order holds and memory is bounded.
+    A send that fails poisons the consumer and ends the app.
+    """
+    producer, now_ms = app.producer._producer, int(time.time() * 1000)
+
+    async def ship(builder: Any, count: int) -> None:
+        builder.close()
+        future = await producer.send_batch(builder, topic, partition=partition)
+
+        def done(sent: Any) -> None:
+            error = None if sent.cancelled() else sent.exception()
+            if sent.cancelled() or error is not None:
+                poison(app, topic, error)
+            elif on_sent is not None:
+                on_sent(sent.result().offset, count)
+
+        future.add_done_callback(done)
+
+    builder, count = producer.create_batch(), 0
+    for key, value in records:
+        if builder.append(timestamp=now_ms, key=key, value=value) is None:
+            await ship(builder, count)
+            builder, count = producer.create_batch(), 0
+            builder.append(timestamp=now_ms, key=key, value=value)
+        count += 1
+    if count:
+        await ship(builder, count)
+
+
+def poison(app: Any, topic: str, error: BaseException | None) -> None:
+    """Something that must be on the broker is not: commit nothing more, and end."""
+    if app.consumer.poisoned:
+        return
+    app.consumer.poisoned = True
+    log.critical("sending to %s failed, ending to start again from the last commit: %r", topic, error)
+    app.loop.create_task(app.crash(RuntimeError(f"sending to {topic} failed: {error!r}")))
+
+
+def is_ours(app: Any, tp: TP, generation: int) -> bool:
+    """Whether the partition was assigned in this generation of the group and still is."""
+    return generation == app.consumer_generation_id and tp in app.consumer.assignment()
+
+
+def sought_offset(app: Any, tp: TP) -> int | None:
+    """Where reading of the partition began in this generation; None: from its beginning, wherever that is."""
+    offset: int | None = app.consumer.sought.get(tp)
+    return offset
+
+
+def committed_offset(app: Any, tp: TP) -> int:
+    """The offset up to which (exclusive) the partition's records are done for good; 0 if none is known."""
+    return app.consumer._committed_offset[tp] or 0
+
+
+def is_caught_up(app: Any, tp: TP, next_offset: int) -> bool:
+    """Whether the partition has nothing to read at or after ``next_offset``, as far as the last fetch knew."""
+    end: int | None = app.consumer.highwater(tp)
+    return end is not None and next_offset >= end
+
+
+def active_partitions(app: Any, topics: Iterable[str]) -> list[TP]:
+    """The source partitions that this worker owns, once they may be worked on; empty while they move."""
+    if app.rebalancing or app.tables.recovery.in_recovery or app.consumer.open_generation is None:
+        return []
+    if app.consumer.open_generation != app.consumer_generation_id:
+        return []
+    wanted = set(topics)
+    return sorted(tp for tp in app.consumer.assignment() if tp.topic in wanted)

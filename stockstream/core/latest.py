@@ -1,0 +1,59 @@
+"""The latest price: the greatest (event time, sequence) wins, whatever order ticks come in."""
+
+from __future__ import annotations
+
+import struct
+
+from stockstream.core.interval import EXTENDED, REGULAR
+from stockstream.core.row import candle_version
+from stockstream.models import Latest, Tick
+
+_REGULAR_HOURS = 1
+_RANK = struct.Struct("<qqqd")
+
+
+def latest_of(tick: Tick, stamp: int) -> Latest:
+    """What a trade, snapshot or quote found at ``stamp`` in the log says of its symbol's price."""
+    order = tick.sequence if tick.sequence is not None else tick.trade_id
+    return Latest(
+        symbol=tick.symbol,
+        price=tick.price,
+        change=tick.change,
+        change_percent=tick.change_percent,
+        session=REGULAR if tick.market_hours == _REGULAR_HOURS else EXTENDED,
+        event_time=tick.event_time,
+        received_time=tick.received_ms,
+        order=order,
+        version=candle_version(stamp, closed=False),
+        source=tick.source,
+        exchange=tick.exchange,
+        currency=tick.currency,
+        bid=tick.bid,
+        ask=tick.ask,
+        day_volume=tick.day_volume,
+    )
+
+
+def rank(latest: Latest) -> tuple[int, int, int, float]:
+    """What orders prices: the greatest wins."""
+    return latest.event_time, latest.order, latest.received_time, latest.price
+
+
+def is_later(arriving: bytes, stored: bytes | None) -> bool:
+    """Whether an encoded price replaces a stored one; a price never goes back, and an equal one changes nothing."""
+    return stored is None or _RANK.unpack_from(arriving) > _RANK.unpack_from(stored)
+
+
+def is_as_late(stored: bytes, arriving: bytes) -> bool:
+    """Whether of two stored states of one price ``arriving`` is the later one, or the same."""
+    return bool(_RANK.unpack_from(arriving) >= _RANK.unpack_from(stored))
+
+
+def encode_row(latest: Latest, published: bytes) -> bytes:
+    """The stored bytes: what orders prices, then the price as it is published, so that it need not be decoded."""
+    return _RANK.pack(*rank(latest)) + published
+
+
+def published_part(row: bytes) -> bytes:
+    """The price of stored bytes as it is published."""
+    return row[_RANK.size :]
