@@ -21,7 +21,7 @@ def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[Bas
     commit.
     """
 
-    @app.agent(topic, name="candles")
+    @app.agent(topic, name="candles")  # type: ignore[untyped-decorator]  # Faust's is not typed
     async def candles(stream: Any) -> None:
         async for event in stream.noack().events():
             message = event.message
@@ -33,7 +33,7 @@ def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[Bas
             if done:
                 await stream.ack(event)
 
-    @app.timer(interval=CLOSE_EVERY_S)
+    @app.timer(interval=CLOSE_EVERY_S)  # type: ignore[untyped-decorator]  # Faust's is not typed
     async def close_due() -> None:
         try:
             await processor.close_due()
@@ -41,7 +41,7 @@ def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[Bas
             fail(error)
             raise
 
-    @app.on_partitions_assigned.connect
+    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]  # Faust's is not typed
     async def assigned(app: Any, assigned: Any, **kwargs: Any) -> None:
         processor.keep_only(set(assigned))
 

@@ -1,0 +1,1 @@
+"""Kafka: how to reach it, its topics, and Faust's transport made fit."""

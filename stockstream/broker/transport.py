@@ -67,7 +67,11 @@ class _Thread(driver.AIOKafkaConsumerThread):
         _watch_heartbeats(self._consumer._coordinator, self.transport.lease)
 
     async def _fetch_records(
-        self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
+        self,
+        consumer: Any,
+        active_partitions: Any,
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature, here and below
+        max_records: int | None = None,
     ) -> Any:
         records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
         return records, self.app.consumer_generation_id  # stamped where they were taken
@@ -113,7 +117,7 @@ class BatchConsumer(driver.Consumer):
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         return False if self.poisoned else await super()._commit(offsets)
 
-    async def _wait_next_records(self, timeout: float) -> Any:
+    async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109
         if not self.flow_active:
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # as in Faust: anything with wait()
         if not self._get_active_partitions():  # to aiokafka an empty set would mean all
@@ -122,7 +126,7 @@ class BatchConsumer(driver.Consumer):
         gate: Any = _Gate(self)
         return await self._getmany(active_partitions=gate, timeout=0.2)
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109
         """Fetch: one message for each source partition with records; changelog records go to the stores."""
         records, generation = await self._wait_next_records(timeout)
         if self.should_stop:

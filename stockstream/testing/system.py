@@ -141,7 +141,7 @@ class System:
 
     def encoder(self, topic: str = "yfinance") -> Encoder:
         """Encodes ticks for a topic, by version 2 of the schema."""
-        return _run(self._register(f"{self.topic(topic)}-value"))
+        return asyncio.run(self._register(f"{self.topic(topic)}-value"))
 
     async def _register(self, subject: str) -> Encoder:
         registry = Registry(self.registry_url)
@@ -204,8 +204,9 @@ class System:
         """By key: open, high, low, close, volume, trades, is_closed, version of the view ``candles``."""
         rows = self.sql(
             "SELECT c.symbol, c.interval, c.session, toUnixTimestamp64Milli(c.window_start), c.open, c.high, c.low, "
-            f"c.close, c.volume, c.trades, c.is_closed, c.version FROM candles AS c WHERE c.interval = '{interval}'"
+            "c.close, c.volume, c.trades, c.is_closed, c.version FROM candles AS c"
         )
+        rows = [row for row in rows if row[1] == interval]
         found = {(row[0], row[1], row[2], row[3]): row[4:] for row in rows}
         if len(found) != len(rows):
             raise AssertionError(f"the view holds {len(rows) - len(found)} duplicates")
@@ -241,7 +242,7 @@ class System:
 
     def _decoded(self, topic: str, record: type[T], schema: dict[str, Any]) -> list[T]:
         values = [found.value for found in self.topics.read(self.topic(topic)) if found.value is not None]
-        return _run(self._decode(values, record, schema))
+        return asyncio.run(self._decode(values, record, schema))
 
     async def _decode(self, values: list[bytes], record: type[T], schema: dict[str, Any]) -> list[T]:
         registry = Registry(self.registry_url)
@@ -257,7 +258,3 @@ def rows_of(system: System, in_log_order: bool = False) -> Iterator[tuple[Addres
     """Every row of every interval's changelog."""
     for interval in INTERVALS_MS:
         yield from system.changelog(interval, in_log_order).items()
-
-
-def _run(work: Any) -> Any:
-    return asyncio.run(work)
