@@ -1,0 +1,211 @@
+"""The sink's own reader of Kafka: from the topics into the backlog, with the backlog's offsets as its commits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from stockstream.agents.retry import Retry
+from stockstream.broker.connection import Connection
+from stockstream.errors import BadMessage
+from stockstream.models import Candle, Tick, Verdict
+from stockstream.sinks.backlog import Backlog, Poison
+from stockstream.sinks.buffer import Partition, Record
+from stockstream.sinks.contract import ArchivedTick
+
+_POLL_S = 0.2
+_LAG_TIMEOUT_S = 5.0
+# Decoding this many takes some milliseconds, during which nothing else runs in the worker.
+_MAX_RECORDS = 500
+
+
+class CandleDecoder(Protocol):
+    """Bytes of the ``candles`` topic to candles."""
+
+    async def prepare(self, values: Sequence[bytes | None]) -> None:
+        """Fetch what `decode` needs to read these values; may wait long, may raise `Unreachable`."""
+
+    def decode(self, value: bytes | None) -> Candle:
+        """Return the candle; raise `BadMessage` if there is none."""
+
+
+class TickDecoder(Protocol):
+    """Records of the tick topics to ticks."""
+
+    async def prepare(self, values: Sequence[bytes | None]) -> None:
+        """Fetch what `decode` needs to read these values; may wait long, may raise `Unreachable`."""
+
+    def decode(self, key: bytes | None, value: bytes | None) -> Tick:
+        """Return the tick; raise `BadMessage` if there is none."""
+
+
+class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Reads ``candles_topic`` and ``tick_topics`` as the consumer group ``group_id``, from the earliest record on.
+
+    While the backlog is full, or a schema is waited for, its partitions are paused and it goes on polling, so that it
+    stays in its group. What it holds of a partition that is taken away is forgotten: the next owner reads it again.
+
+    Candles that cannot be decoded are put into the backlog for ``dead-letters``; such ticks are only counted, in
+    ``undecodable``, since the candle agent, which reads the same records, sends them there.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        group_id: str,
+        candles_topic: str,
+        tick_topics: Sequence[str],
+        candle_decoder: CandleDecoder,
+        tick_decoder: TickDecoder,
+        judge: Callable[[Tick], Verdict],
+        backlog: Backlog,
+        retry: Retry,
+        clock: Callable[[], float],
+    ) -> None:
+        self._connection = connection
+        self._group_id = group_id
+        self._candles_topic = candles_topic
+        self._topics = [candles_topic, *tick_topics]
+        self._candle_decoder = candle_decoder
+        self._tick_decoder = tick_decoder
+        self._judge = judge
+        self._backlog = backlog
+        self._retry = retry
+        self._clock = clock
+        self._consumer: Any = None
+        self._assignments = 0
+        self._undecoded = 0
+        self.undecodable = 0
+        self.added = asyncio.Event()
+
+    async def run(self) -> None:
+        """Read until cancelled; ``added`` is set whenever something was put into the backlog."""
+        await self._retry.until_done("the sink's consumer", self._connect)
+        while True:
+            await self._retry.until_done("the sink's consumer", self._step)
+
+    async def stop(self) -> None:
+        """Leave the group."""
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Commit the next offset of each partition; raises Kafka's errors, among them that a partition is not ours."""
+        if offsets:
+            await self._consumer.commit({TopicPartition(*partition): end for partition, end in offsets.items()})
+
+    async def lag(self) -> int | None:
+        """Records of our partitions that are not committed yet; None if Kafka does not tell in time."""
+        if self._consumer is None:
+            return None
+        try:
+            async with asyncio.timeout(_LAG_TIMEOUT_S):
+                ours = list(self._consumer.assignment())
+                ends = await self._consumer.end_offsets(ours)
+                lag = self._undecoded
+                for tp in ours:
+                    first = self._backlog.first_uncommitted((tp.topic, tp.partition))
+                    lag += max(0, ends[tp] - (await self._consumer.position(tp) if first is None else first))
+                return lag
+        except (KafkaError, TimeoutError):
+            return None
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Forget what is held of them."""
+        self._assignments += 1
+        self._backlog.forget({(tp.topic, tp.partition) for tp in revoked})
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Reading goes on where the group has committed."""
+
+    async def _connect(self) -> None:
+        consumer = AIOKafkaConsumer(
+            **self._connection.aiokafka(),
+            group_id=self._group_id,
+            client_id=self._group_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            heartbeat_interval_ms=1000,
+        )
+        consumer.subscribe(self._topics, listener=self)
+        try:
+            await consumer.start()
+        except BaseException:
+            await consumer.stop()
+            raise
+        self._consumer = consumer
+
+    async def _step(self) -> None:
+        if self._backlog.full:
+            await self._hold()
+            return
+        self._consumer.resume(*self._consumer.paused())
+        fetched = await self._consumer.getmany(timeout_ms=int(_POLL_S * 1000), max_records=_MAX_RECORDS)
+        records = [record for of_partition in fetched.values() for record in of_partition]
+        if not records:
+            return
+        assignments = self._assignments
+        self._undecoded = len(records)
+        await self._prepare(records)
+        self._undecoded = 0
+        # Partitions that were taken away meanwhile are read again from their commits: these records come again, and
+        # to count them as read would commit over the records before them, which were forgotten.
+        if assignments != self._assignments:
+            return
+        for record in records:
+            self._keep(record)
+        self.added.set()
+        await asyncio.sleep(0)
+
+    async def _hold(self) -> None:
+        """Poll without reading."""
+        try:
+            self._consumer.pause(*self._consumer.assignment())
+            fetched = await self._consumer.getmany(timeout_ms=int(_POLL_S * 1000))
+        except KafkaError:
+            await asyncio.sleep(_POLL_S)
+            return
+        for tp, records in fetched.items():  # assigned during the poll, hence not paused
+            self._consumer.seek(tp, records[0].offset)
+
+    async def _prepare(self, records: Sequence[Record]) -> None:
+        candles = [record.value for record in records if record.topic == self._candles_topic]
+        ticks = [record.value for record in records if record.topic != self._candles_topic]
+        work = asyncio.gather(
+            self._decodable(self._candle_decoder.prepare, candles), self._decodable(self._tick_decoder.prepare, ticks)
+        )
+        try:
+            await asyncio.wait({work}, timeout=_POLL_S)
+            while not work.done():
+                self._retry.troubles.setdefault("decoding", "waiting for a schema")
+                await self._hold()
+            self._retry.troubles.pop("decoding", None)
+            work.result()
+        finally:
+            work.cancel()
+
+    async def _decodable(
+        self, prepare: Callable[[Sequence[bytes | None]], Awaitable[None]], values: Sequence[bytes | None]
+    ) -> None:
+        await self._retry.until_done("decoding", partial(prepare, values))
+
+    def _keep(self, record: Record) -> None:
+        now_s = self._clock()
+        try:
+            if record.topic == self._candles_topic:
+                self._backlog.add_candle(self._candle_decoder.decode(record.value), record, now_s)
+            else:
+                tick = self._tick_decoder.decode(record.key, record.value)
+                place = (record.topic, record.partition, record.offset)
+                self._backlog.add_tick(ArchivedTick(tick, self._judge(tick), *place), record, now_s)
+        except BadMessage as error:
+            self.undecodable += 1
+            if record.topic == self._candles_topic:
+                self._backlog.add_poison(Poison(record, Verdict.CORRUPT, str(error)), now_s)
+            else:
+                self._backlog.skip(record, now_s)

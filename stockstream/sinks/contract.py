@@ -1,0 +1,57 @@
+"""What stockstream asks of a database of candles and ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from stockstream.models import Candle, Tick, Verdict
+
+
+@dataclass(slots=True)
+class ArchivedTick:
+    """A tick as the archive keeps it: what became of it, and the place in Kafka that identifies it."""
+
+    tick: Tick
+    verdict: Verdict
+    topic: str
+    partition: int
+    offset: int
+
+
+class Sink(Protocol):
+    """A store in which a row sent again changes nothing.
+
+    A candle is identified by `Candle.key` and its greatest version counts, in whatever order versions arrive; a tick
+    is identified by (topic, partition, offset). So delivery at least once gives the effect of once.
+
+    Every method raises `SinkUnreachable` for what may pass (network, time-out, overload, login, missing table, full
+    disk) and `SinkRefused` for rows that would be refused for ever.
+    """
+
+    async def start(self) -> None:
+        """Connect, and create or upgrade the tables; may be called again after it failed or succeeded."""
+
+    async def insert_candles(self, candles: Sequence[Candle]) -> None:
+        """Store candles; when it returns they are there, when it raises some of them may be."""
+
+    async def insert_ticks(self, ticks: Sequence[ArchivedTick]) -> None:
+        """Store ticks; when it returns they are there, when it raises some of them may be."""
+
+    async def candles(
+        self,
+        symbol: str,
+        interval: str,
+        start_ms: int | None,
+        end_ms: int | None,
+        limit: int,
+        session: str = "regular",
+    ) -> list[Candle]:
+        """The last ``limit`` candles that begin in ``[start_ms, end_ms)``, ascending by window start, one a window."""
+
+    async def ping(self) -> None:
+        """Return if the store answers."""
+
+    async def close(self) -> None:
+        """Give up what is held; may be called at any time."""

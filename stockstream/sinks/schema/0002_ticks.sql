@@ -1,0 +1,50 @@
+-- The archive. Numbers are stored as they came, unbelievable times included, so that candles can be made from it again.
+-- A tick that was delivered twice may show twice until parts are merged: read it with FINAL.
+CREATE TABLE IF NOT EXISTS {database}.ticks (
+  topic              LowCardinality(String),
+  `partition`        UInt32 CODEC(ZSTD(1)),
+  `offset`           UInt64 CODEC(Delta, ZSTD(1)),
+  verdict            LowCardinality(String),
+  symbol             LowCardinality(String),
+  event_time         Int64 CODEC(Delta, ZSTD(1)),
+  price              Float64 CODEC(ZSTD(1)),
+  last_size          Float64 CODEC(ZSTD(1)),
+  day_volume         Int64 CODEC(ZSTD(1)),
+  trade_id           Int64 CODEC(Delta, ZSTD(1)),
+  kind               LowCardinality(String),
+  producer_timestamp Int64 CODEC(Delta, ZSTD(1)),
+  timestamp          String CODEC(ZSTD(1)),
+  exchange           LowCardinality(String),
+  quote_type         Int32 CODEC(ZSTD(1)),
+  market_hours       Int32 CODEC(ZSTD(1)),
+  change_percent     Float64 CODEC(ZSTD(1)),
+  change             Float64 CODEC(ZSTD(1)),
+  price_hint         LowCardinality(String),
+  source             LowCardinality(String),
+  sequence           Nullable(Int64) CODEC(ZSTD(1)),
+  currency           LowCardinality(Nullable(String)),
+  conditions         Nullable(String) CODEC(ZSTD(1)),
+  bid                Nullable(Float64) CODEC(ZSTD(1)),
+  bid_size           Nullable(Float64) CODEC(ZSTD(1)),
+  ask                Nullable(Float64) CODEC(ZSTD(1)),
+  ask_size           Nullable(Float64) CODEC(ZSTD(1)),
+  open_24h           Nullable(Float64) CODEC(ZSTD(1)),
+  high_24h           Nullable(Float64) CODEC(ZSTD(1)),
+  low_24h            Nullable(Float64) CODEC(ZSTD(1)),
+  volume_24h         Nullable(Float64) CODEC(ZSTD(1)),
+  quote_volume_24h   Nullable(Float64) CODEC(ZSTD(1)),
+  trades_24h         Nullable(Int64) CODEC(ZSTD(1)),
+  price_change_24h   Nullable(Float64) CODEC(ZSTD(1)),
+  until              Nullable(Int64) CODEC(ZSTD(1)),
+  cause              Nullable(String) CODEC(ZSTD(1)),
+  event_at           DateTime64(3, 'UTC') ALIAS fromUnixTimestamp64Milli(event_time, 'UTC'),
+  event_date         Date MATERIALIZED toDate(toDateTime(multiIf(
+                       event_time BETWEEN 1 AND 4294967295999, intDiv(event_time, 1000),
+                       producer_timestamp BETWEEN 1 AND 4294967295999, intDiv(producer_timestamp, 1000),
+                       0), 'UTC')),
+  inserted_at        DateTime64(3, 'UTC') DEFAULT now64(3) CODEC(DoubleDelta, ZSTD(1)),
+  INDEX event_time_range event_time TYPE minmax GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(event_date)
+ORDER BY (topic, `partition`, `offset`);

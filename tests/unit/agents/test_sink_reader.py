@@ -1,0 +1,211 @@
+"""The reader's decisions, on a consumer that does what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+import pytest
+from aiokafka import TopicPartition
+
+from stockstream.agents.retry import Retry
+from stockstream.agents.sink_reader import SinkReader
+from stockstream.broker.connection import Connection
+from stockstream.errors import BadMessage, RegistryUnreachable
+from stockstream.models import Candle, Tick, Verdict
+from stockstream.sinks.backlog import Backlog
+from stockstream.testing.wait import wait_until_async
+
+TICKS = TopicPartition("yfinance", 0)
+CANDLES = TopicPartition("candles", 0)
+
+
+@dataclass(frozen=True)
+class Message:
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+def ticks(*offsets: int, value: bytes = b"1.5") -> dict[TopicPartition, list[Message]]:
+    return {TICKS: [Message("yfinance", 0, offset, b"AAPL", value) for offset in offsets]}
+
+
+class Consumer:
+    """Answers each poll with the next of ``fetches``; a function among them runs during its poll."""
+
+    def __init__(self, *fetches: object) -> None:
+        self.fetches = list(fetches)
+        self.held: set[TopicPartition] = set()
+        self.sought: list[tuple[TopicPartition, int]] = []
+        self.polls: list[bool] = []
+
+    def assignment(self) -> set[TopicPartition]:
+        return {TICKS, CANDLES}
+
+    def paused(self) -> set[TopicPartition]:
+        return set(self.held)
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        self.held |= set(partitions)
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        self.held -= set(partitions)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.sought.append((partition, offset))
+
+    async def getmany(self, timeout_ms: int, max_records: int = 0) -> object:
+        self.polls.append(bool(self.held))
+        await asyncio.sleep(0)
+        fetch = self.fetches.pop(0) if self.fetches else {}
+        return await fetch() if callable(fetch) else fetch
+
+
+class Ticks:
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+        self.ready.set()
+        self.asked = asyncio.Event()
+        self.errors: list[Exception] = []
+
+    async def prepare(self, _values: Sequence[bytes | None]) -> None:
+        self.asked.set()
+        if self.errors:
+            raise self.errors.pop(0)
+        await self.ready.wait()
+
+    def decode(self, key: bytes | None, value: bytes | None) -> Tick:
+        try:
+            return Tick((key or b"").decode(), 1, float(value or b""))
+        except ValueError as error:
+            raise BadMessage(f"no number: {error}") from error
+
+
+class Candles:
+    async def prepare(self, _values: Sequence[bytes | None]) -> None: ...
+
+    def decode(self, _value: bytes | None) -> Candle:
+        raise BadMessage("no candle")
+
+
+def reader(backlog: Backlog, consumer: Consumer, decoder: Ticks | None = None) -> tuple[SinkReader, Retry]:
+    retry = Retry(Random(1))
+    judge: Callable[[Tick], Verdict] = lambda tick: Verdict.LATE if tick.price > 2 else Verdict.ACCEPTED  # noqa: E731
+    made = SinkReader(
+        Connection("nowhere:1"), "group", "candles", ["yfinance"], Candles(), decoder or Ticks(), judge, backlog,
+        retry, lambda: 0.0,
+    )  # fmt: skip
+    made._consumer = consumer
+    return made, retry
+
+
+async def test_ticks_are_archived_with_their_place_and_verdict() -> None:
+    backlog = Backlog(100, 10**9)
+    made, _ = reader(backlog, Consumer(ticks(7) | ticks(7, 8, value=b"3")))
+    await made._step()
+    batch = backlog.take(0.0)
+    assert [(r.item.offset, r.item.tick.price, r.item.verdict) for r in batch.ticks] == [
+        (7, 3.0, Verdict.LATE),
+        (8, 3.0, Verdict.LATE),
+    ]
+    assert batch.offsets == {("yfinance", 0): 9}
+
+
+async def test_a_tick_that_is_none_is_counted_and_passed_over() -> None:
+    backlog = Backlog(100, 10**9)
+    made, _ = reader(backlog, Consumer(ticks(1, value=b"?"), ticks(2)))
+    await made._step()
+    await made._step()
+    batch = backlog.take(0.0)
+    assert (made.undecodable, len(batch.ticks), batch.poison) == (1, 1, [])
+    assert batch.offsets == {("yfinance", 0): 3}
+
+
+async def test_a_candle_that_is_none_goes_to_dead_letters() -> None:
+    backlog = Backlog(100, 10**9)
+    message = Message("candles", 0, 4, b"AAPL", b"\xff")
+    made, _ = reader(backlog, Consumer({CANDLES: [message]}))
+    await made._step()
+    batch = backlog.take(0.0)
+    assert [(p.record, p.reason, p.error) for p in batch.poison] == [(message, "corrupt", "no candle")]
+    assert (made.undecodable, batch.offsets) == (1, {("candles", 0): 5})
+
+
+async def test_a_full_backlog_pauses_and_polls_on() -> None:
+    backlog = Backlog(2, 10**9)
+    consumer = Consumer(ticks(1, 2))
+    made, _ = reader(backlog, consumer)
+    for _ in range(4):
+        await made._step()
+    assert consumer.polls == [False, True, True, True]
+    backlog.take(0.0)
+    backlog.settle()
+    consumer.fetches = [ticks(3)]
+    await made._step()
+    assert consumer.polls[-1] is False
+    assert backlog.rows == 1
+
+
+async def test_records_of_a_partition_assigned_while_paused_are_read_again() -> None:
+    backlog = Backlog(1, 10**9)
+    consumer = Consumer(ticks(1), ticks(2, 3))
+    made, _ = reader(backlog, consumer)
+    await made._step()
+    await made._step()
+    assert consumer.sought == [(TICKS, 2)]
+    assert backlog.rows == 1
+
+
+async def test_while_a_schema_is_waited_for_it_polls_without_reading() -> None:
+    decoder = Ticks()
+    decoder.ready.clear()
+    backlog = Backlog(100, 10**9)
+    consumer = Consumer(ticks(1))
+    made, retry = reader(backlog, consumer, decoder)
+    step = asyncio.ensure_future(made._step())
+    await wait_until_async(lambda: len(consumer.polls) >= 4, 30, "polls")
+    assert set(consumer.polls[1:]) == {True}
+    assert retry.troubles == {"decoding": "waiting for a schema"}
+    assert backlog.empty
+    decoder.ready.set()
+    await step
+    assert (backlog.rows, retry.troubles) == (1, {})
+
+
+async def test_a_registry_that_is_away_is_asked_again() -> None:
+    decoder = Ticks()
+    decoder.errors = [RegistryUnreachable("away"), RegistryUnreachable("still away")]
+    backlog = Backlog(100, 10**9)
+    made, retry = reader(backlog, Consumer(ticks(1)), decoder)
+    await made._step()
+    assert (backlog.rows, retry.failures, retry.troubles) == (1, 2, {})
+
+
+async def test_records_whose_partitions_moved_while_a_schema_was_waited_for_are_left_out() -> None:
+    decoder = Ticks()
+    backlog = Backlog(100, 10**9)
+    made, _ = reader(backlog, Consumer(ticks(1), ticks(2), ticks(1)), decoder)
+    await made._step()
+    decoder.ready.clear()
+    decoder.asked.clear()
+    step = asyncio.ensure_future(made._step())
+    await decoder.asked.wait()
+    await made.on_partitions_revoked([TICKS])
+    decoder.ready.set()
+    await step
+    assert backlog.empty
+    await made._step()
+    assert backlog.take(0.0).offsets == {("yfinance", 0): 2}
+
+
+async def test_an_error_of_ours_is_not_hidden() -> None:
+    decoder = Ticks()
+    decoder.errors = [ZeroDivisionError()]
+    made, _ = reader(Backlog(100, 10**9), Consumer(ticks(1)), decoder)
+    with pytest.raises(ZeroDivisionError):
+        await made._step()
