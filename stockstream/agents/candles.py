@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stockstream.agents.processor import CandleProcessor
-from stockstream.errors import StockstreamError
+from stockstream.broker.transport import let_go
 
 log = logging.getLogger(__name__)
 
@@ -32,20 +32,23 @@ def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[Bas
                 raise
             if done:
                 await stream.ack(event)
+            else:
+                let_go(app, message)
 
-    @app.timer(interval=CLOSE_EVERY_S)  # type: ignore[untyped-decorator]  # Faust's is not typed
-    async def close_due() -> None:
-        try:
-            await processor.close_due()
-        except Exception as error:
-            fail(error)
-            raise
+    @app.task  # type: ignore[untyped-decorator]  # Faust's is not typed
+    async def close_quiet() -> None:
+        while not app.should_stop:
+            await app.sleep(CLOSE_EVERY_S)
+            try:
+                await processor.close_due()
+            except Exception as error:
+                fail(error)
+                raise
+
+    @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]  # Faust's is not typed
+    async def revoked(app: Any, revoked: Any, **kwargs: Any) -> None:
+        await processor.settle()
 
     @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]  # Faust's is not typed
     async def assigned(app: Any, assigned: Any, **kwargs: Any) -> None:
         processor.keep_only(set(assigned))
-
-
-def describe(error: BaseException) -> str:
-    """One line for a user."""
-    return str(error) if isinstance(error, StockstreamError) else f"{type(error).__name__}: {error}"

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from stockstream.broker.transport import (
     committed_offset,
     is_caught_up,
     is_ours,
+    read_again,
     send_records,
     sought_offset,
 )
@@ -30,6 +32,18 @@ from stockstream.models import Candle, Latest, Verdict
 from stockstream.tables import Tables
 
 log = logging.getLogger(__name__)
+
+
+REFETCH_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Refetch:
+    """Reading again was asked for from ``wanted`` on, because ``found`` had come instead."""
+
+    wanted: int
+    found: int
+    until: float
 
 
 class CandleProcessor:
@@ -62,7 +76,7 @@ class CandleProcessor:
         self._partitions: dict[int, Partition] = {}
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._next: dict[TP, tuple[int, int]] = {}
-        self._refetched: dict[TP, tuple[int, int]] = {}
+        self._refetched: dict[TP, _Refetch] = {}
         self.verdicts: Counter[Verdict] = Counter()
         self.lost_before_read = 0
         self.foreign_writes = 0
@@ -99,6 +113,13 @@ class CandleProcessor:
                 outcome = at_work.close(_steady_ms(), idle)
                 if outcome is not None:
                     await self._send(tps[0], at_work, outcome)
+
+    async def settle(self) -> None:
+        """Wait until everything that is being written has been handed to the broker: partitions are about to go."""
+        for lock in list(self._locks.values()):
+            async with lock:
+                pass
+        await self._app.producer.flush()
 
     def forget(self, tp: TP) -> None:
         """Somebody else has written to the tables' partition: what is known of it must be read again."""
@@ -155,27 +176,30 @@ class CandleProcessor:
         finds the same hole shows that it is in the log: its records were deleted, or are transaction markers.
         """
         first = records[0].offset
-        known = self._next.get(tp)
-        wanted = known[1] if known is not None and known[0] == generation else sought_offset(self._app, tp)
+        wanted = self._wanted(tp, generation)
         if wanted is None or first <= wanted:
             self._refetched.pop(tp, None)
             return True
         asked = self._refetched.get(tp)
-        if asked is not None and asked[0] == wanted:
-            if first > asked[1]:
+        if asked is not None and asked.wanted == wanted and time.monotonic() < asked.until:
+            if first > asked.found:
                 return False
             log.error("%s-%d: offsets %d to %d are not in the log any more", tp.topic, tp.partition, wanted, first - 1)
             self.lost_before_read += first - wanted
-            self._refetched.pop(tp)
+            del self._refetched[tp]
             return True
         log.warning("%s-%d: got offset %d instead of %d, reading again", tp.topic, tp.partition, first, wanted)
-        self._refetched[tp] = wanted, first
-        await self._app.consumer.seek(tp, wanted)
+        self._refetched[tp] = _Refetch(wanted, first, time.monotonic() + REFETCH_TIMEOUT_S)
+        await read_again(self._app, tp, wanted)
         return False
 
-    async def _is_idle(self, tp: TP, generation: int) -> bool:
+    def _wanted(self, tp: TP, generation: int) -> int | None:
+        """The offset that must come next; None: whatever is the first in the log."""
         known = self._next.get(tp)
-        wanted = known[1] if known is not None and known[0] == generation else sought_offset(self._app, tp)
+        return known[1] if known is not None and known[0] == generation else sought_offset(self._app, tp)
+
+    async def _is_idle(self, tp: TP, generation: int) -> bool:
+        wanted = self._wanted(tp, generation)
         if wanted is None:
             wanted = (await self._app.consumer.earliest_offsets(tp)).get(tp) or 0
         return is_caught_up(self._app, tp, wanted)

@@ -146,6 +146,8 @@ class BatchConsumer(driver.Consumer):
             if tp.topic in self.transport.sources:
                 message = self._to_message(tp, batch[-1])
                 message.key, message.value = None, batch
+                # Faust drops what lies below the last offset it read; what was asked for again must pass.
+                self._read_offset[tp] = None
                 yield tp, message
             elif self._is_changelog_tp(tp):
                 absorb(self.app, tp, batch, self.transport.is_newer(tp.topic))
@@ -153,10 +155,6 @@ class BatchConsumer(driver.Consumer):
             else:
                 for record in batch:
                     yield tp, self._to_message(tp, record)
-
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        if tp.topic not in self.transport.sources:
-            await super()._add_gap(tp, offset_from, offset_to)
 
     def _new_offset(self, tp: TP) -> int | None:
         if tp.topic not in self.transport.sources:
@@ -376,6 +374,19 @@ def poison(app: Any, topic: str, error: BaseException | None) -> None:
     app.consumer.poisoned = True
     log.critical("sending to %s failed, ending to start again from the last commit: %r", topic, error)
     app.loop.create_task(app.crash(RuntimeError(f"sending to {topic} failed: {error!r}")))
+
+
+async def read_again(app: Any, tp: TP, offset: int) -> None:
+    """Have the partition fetched again from ``offset`` on; batches fetched before may still arrive first."""
+    try:
+        await app.consumer.seek_wait({tp: offset})
+    except Exception as error:  # the assignment may have gone: the next one is positioned anyway
+        log.warning("cannot read %s-%d again from %d: %r", tp.topic, tp.partition, offset, error)
+
+
+def let_go(app: Any, message: Any) -> None:
+    """A message will not be acknowledged: a rebalance must not wait for it."""
+    app.consumer._unacked_messages.discard(message)
 
 
 def is_ours(app: Any, tp: TP, generation: int) -> bool:

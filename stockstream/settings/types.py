@@ -83,7 +83,7 @@ Symbols = Annotated[
 ]
 Topics = Annotated[tuple[Name, ...], BeforeValidator(_split), AfterValidator(_distinct), Field(min_length=1)]
 FeedDelays = Annotated[dict[Name, Annotated[int, Field(ge=0)]], BeforeValidator(_split_pairs)]
-Epoch = Annotated[int, Field(ge=0, le=255)]
+Epoch = Annotated[int, Field(ge=0, le=127)]
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
