@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := test
-.PHONY: setup servers check test bench
+.PHONY: setup servers check test demo bench
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -23,6 +23,9 @@ check: $(INSTALLED)
 
 test: setup check
 	$(BIN)/pytest
+
+demo: setup
+	$(BIN)/python tools/demo.py
 
 bench: setup
 	$(BIN)/python -m bench.throughput

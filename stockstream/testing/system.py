@@ -45,12 +45,12 @@ _FAST = {
 
 
 class WorkerProcess(ServerProcess):
-    """One ``faust -A stockstream worker`` with a port and a data folder of its own."""
+    """One ``faust -A stockstream worker`` with a data folder and, unless it is given one, a port of its own."""
 
     def __init__(self, root: Path, name: str, environment: Mapping[str, str]) -> None:
         self.name = name
         self.data = root / name
-        (self.port,) = free_ports(1)
+        self.port = int(environment.get("STOCKSTREAM_WEB_PORT") or free_ports(1)[0])
         super().__init__(
             [sys.executable, "-m", "faust", "-A", "stockstream", "worker", "-l", "info"],
             root / f"{name}.log",
