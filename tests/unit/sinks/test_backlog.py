@@ -111,8 +111,10 @@ def test_a_revoked_partition_leaves_neither_rows_nor_offsets() -> None:
     held = backlog()
     add_ticks(held, 1, 2)
     add_ticks(held, 1, partition=1)
+    held.add_candle(candle(0, 5), Message("t", 0, 2), 0.0)
     batch = held.take(0.0)
     add_ticks(held, 3)
+    held.add_candle(candle(1, 5), Message("t", 0, 3), 0.0)
     held.add_poison(Poison(Message("t", 0, 4), "corrupt", ""), 0.0)
     held.forget({("t", 0)})
     assert batch.offsets == {("t", 1): 2}
@@ -120,7 +122,7 @@ def test_a_revoked_partition_leaves_neither_rows_nor_offsets() -> None:
     held.restore()
     again = held.take(0.0)
     assert [(row.item.partition, row.item.offset) for row in again.ticks] == [(1, 1)]
-    assert (again.offsets, again.poison) == ({("t", 1): 2}, [])
+    assert (again.candles, again.offsets, again.poison) == ([], {("t", 1): 2}, [])
 
 
 def test_the_first_uncommitted_offset_is_known_while_a_batch_is_on_its_way() -> None:
