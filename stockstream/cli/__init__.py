@@ -1,0 +1,1 @@
+"""The ``stockstream`` command, one file a subcommand."""

@@ -43,6 +43,15 @@ class _PooledClient(AsyncSchemaRegistryClient):
             method, url, json=body, params=params, headers=self.prepare_headers(body=body, headers=headers)
         )
 
+    async def effective_compatibility(self, subject: str) -> str:
+        """The mode in force for a subject that exists; without the parameter Apicurio says NONE for inherited ones."""
+        url, method = self.url_manager.url_for("get_compatibility", subject=subject)
+        response = await self.request(url, method, params={"defaultToGlobal": "true"})
+        answer = response.json()
+        if not response.is_success:
+            raise ClientError("no compatibility", http_code=response.status_code, server_traceback=answer)
+        return str(answer["compatibilityLevel"])
+
 
 class Registry:
     """Schemas by subject and by id.
@@ -111,7 +120,7 @@ class Registry:
     async def compatibility(self, subject: str) -> str:
         """Return the compatibility mode in force for ``subject``, such as ``BACKWARD``: its own, or the registry's."""
         try:
-            return await self._ask(self._client.get_compatibility(subject))
+            return await self._ask(self._client.effective_compatibility(subject))
         except ClientError as error:
             if error.http_code != httpx.codes.NOT_FOUND:
                 raise RegistryUnreachable(f"the schema registry at {self.name} answers: {_message(error)}") from error

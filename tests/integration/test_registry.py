@@ -51,7 +51,6 @@ async def test_version_2_follows_version_1_where_new_readers_read_old_ticks(
     ours: Registry, registry: Any, subject: str
 ) -> None:
     first = await ours.ensure(subject, TICK_SCHEMA_V1)
-    await set_mode(registry.url, subject, "BACKWARD")
     assert await ours.compatibility(subject) == "BACKWARD"
     assert await ours.ensure(subject, TICK_SCHEMA_V2) != first
 

@@ -1,0 +1,5 @@
+"""``python -m stockstream``."""
+
+from stockstream.cli.main import main
+
+main()

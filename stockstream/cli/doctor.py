@@ -1,0 +1,157 @@
+"""``stockstream doctor``: every connection, what is wrong with it, and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+import httpx
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from stockstream.broker.connection import Connection
+from stockstream.broker.topics import partition_counts, unreachable
+from stockstream.cli.connect import connection_of, registry_of, subjects_of
+from stockstream.errors import StockstreamError
+from stockstream.settings import Settings
+
+_PATIENCE_S = 8.0
+_ATTEMPT_S = 5.0
+_LITTLE_SPACE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's outcome; ``told`` is what there is, or what is wrong and what to do."""
+
+    check: str
+    is_good: bool
+    told: str
+
+
+@click.command()
+def command() -> None:
+    """Check every connection and say what is wrong and what to do."""
+    settings = Settings.load()
+    findings = asyncio.run(examine(settings))
+    width = max(len(finding.check) for finding in findings)
+    for finding in findings:
+        click.echo(f"{finding.check:{width}}  {'ok   ' if finding.is_good else 'WRONG'}  {finding.told}")
+    wrong = sum(not finding.is_good for finding in findings)
+    if wrong:
+        raise StockstreamError(f"{wrong} of {len(findings)} checks failed")
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Run all checks at once; each gives up in time."""
+    checks = {
+        "Kafka": _broker(settings),
+        "schema registry": _registry(settings),
+        "ClickHouse": _clickhouse(settings),
+        "data directory": _data_dir(settings.data_dir),
+    }
+    return list(await asyncio.gather(*(_checked(name, work) for name, work in checks.items())))
+
+
+async def _checked(check: str, work: Awaitable[str]) -> Finding:
+    try:
+        return Finding(check, True, await asyncio.wait_for(work, _PATIENCE_S))
+    except TimeoutError:
+        return Finding(check, False, f"no answer within {_PATIENCE_S:g} s: is the address right, and the way open?")
+    except StockstreamError as error:
+        return Finding(check, False, str(error))
+
+
+async def _broker(settings: Settings) -> str:
+    connection = connection_of(settings)
+    counts = await _partitions(connection)
+    topics = [settings.topic(name) for name in (*settings.tick_topics, "candles", "latest")]
+    expected = settings.partitions
+    odd = [f"{name} has {counts[name]}" for name in topics if counts.get(name, expected) != expected]
+    if odd:
+        raise StockstreamError(
+            f"topics must have partitions={expected}, but {', '.join(odd)}: set STOCKSTREAM_PARTITIONS to "
+            "what all of them have, or create them anew"
+        )
+    missing = [name for name in topics if name not in counts]
+    made = f"; created at start: {', '.join(missing)}" if missing else ""
+    return f"{settings.kafka_bootstrap_servers}, {len(topics) - len(missing)} of {len(topics)} topics{made}"
+
+
+async def _partitions(connection: Connection) -> dict[str, int]:
+    try:
+        admin = AIOKafkaAdminClient(request_timeout_ms=int(_ATTEMPT_S * 1000), **connection.aiokafka())
+        try:
+            await admin.start()
+            return await partition_counts(admin)
+        finally:
+            await admin.close()
+    except (KafkaError, OSError) as error:
+        raise unreachable(connection, error) from error
+
+
+async def _registry(settings: Settings) -> str:
+    registry = registry_of(settings, _ATTEMPT_S)
+    try:
+        await registry.ping()
+        subjects = subjects_of(settings)
+        there = [await registry.check(subject, schema) for subject, schema in subjects.items()]
+    finally:
+        await registry.close()
+    return f"{registry.name}, {sum(there)} of {len(subjects)} schemas registered, the others can be"
+
+
+async def _clickhouse(settings: Settings) -> str:
+    if not settings.sink_enabled:
+        return "not used: sink_enabled is false"
+    url = urlsplit(settings.clickhouse_login_url)
+    if url.scheme == "chdb":
+        if importlib.util.find_spec("chdb") is None:
+            raise StockstreamError("the embedded ClickHouse is not installed: pip install 'stockstream[demo]'")
+        return f"embedded, {await _data_dir(Path(url.path))}"
+    where = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+    try:
+        async with httpx.AsyncClient(timeout=_ATTEMPT_S) as client:
+            answer = await client.get(url._replace(path="/", query="query=SELECT%20version()").geturl())
+    except httpx.RequestError as error:
+        raise StockstreamError(
+            f"ClickHouse does not answer at {where} ({error or type(error).__name__}): start it, or set CLICKHOUSE_URL"
+        ) from error
+    text = " ".join(answer.text.split())[:200]
+    if answer.status_code in (401, 403, 516) or "AUTHENTICATION_FAILED" in text:
+        raise StockstreamError(f"ClickHouse at {where} refuses the user: set STOCKSTREAM_CLICKHOUSE_USER and _PASSWORD")
+    if answer.status_code != httpx.codes.OK:
+        raise StockstreamError(f"ClickHouse at {where} answers {answer.status_code}: {text}")
+    return f"{where}, version {text}"
+
+
+async def _data_dir(path: Path) -> str:
+    return await asyncio.to_thread(_space, path)
+
+
+def _space(path: Path) -> str:
+    """Say how much room there is; a directory that does not exist yet is judged by the one it will be made in."""
+    there = path.absolute()
+    while not there.exists():
+        there = there.parent
+    try:
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(f"{there} cannot be written by this user")
+        with tempfile.TemporaryFile(dir=there):
+            pass
+        free_bytes = shutil.disk_usage(there).free
+    except OSError as error:
+        raise StockstreamError(
+            f"{path} is not usable ({error}): set STOCKSTREAM_DATA_DIR, or change its owner"
+        ) from error
+    if free_bytes < _LITTLE_SPACE_BYTES:
+        raise StockstreamError(f"{path} has {free_bytes / 1e9:.1f} GB left: free some, or set another")
+    return f"{path}, {free_bytes / 1e9:.0f} GB free"

@@ -1,0 +1,1 @@
+"""Where ticks come from: one folder a venue, and files of recorded ticks."""

@@ -1,0 +1,1 @@
+"""Recorded trades as a source."""

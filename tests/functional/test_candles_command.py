@@ -1,0 +1,153 @@
+"""`stockstream candles` against other programs: the candles of real trades, and of awkward ones by a plain sort."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from stockstream.cli.main import main
+
+DATA = Path(__file__).parents[1] / "data" / "xrp_eth_2019"
+LENGTHS_MS = {"1m": 60_000, "5m": 300_000, "1d": 86_400_000}
+FIELDS = ("event_ms", "trade_id", "side", "price", "size", "symbol")
+
+Trade = tuple[int, int, str, str, str, str]
+
+
+def run(*arguments: str, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(main, ["candles", *arguments], input=stdin)
+
+
+def rows(result: Result) -> list[dict[str, str]]:
+    assert result.exit_code == 0, result.output
+    return list(csv.DictReader(io.StringIO(result.stdout)))
+
+
+@pytest.mark.parametrize("interval", ["1m", "5m"])
+def test_real_trades_give_the_candles_of_another_program(interval: str) -> None:
+    ours = rows(run(str(DATA / "trades.csv.gz"), "--interval", interval))
+    with (DATA / f"candles_{interval}.csv").open() as file:
+        theirs = list(csv.DictReader(file))
+    assert len(ours) == len(theirs) == {"1m": 2469, "5m": 706}[interval]
+    for got, expected in zip(ours, theirs, strict=True):
+        assert got["start_ms"] == expected["start_ms"]
+        for price in ("open", "high", "low", "close"):
+            assert float(got[price]) == float(expected[price]), got
+        assert abs(float(got["volume"]) - float(expected["volume"])) <= 1e-6
+
+
+def test_a_minute_without_a_trade_has_no_row_and_days_are_utc() -> None:
+    days = rows(run(str(DATA / "trades.csv.gz"), "--interval", "1d"))
+    assert [int(day["start_ms"]) % 86_400_000 for day in days] == [0, 0, 0]
+    assert sum(int(day["trades"]) for day in days) == 12_477
+
+
+def awkward(seed: int, count: int = 20_000) -> list[Trade]:
+    """Two symbols, several trades a millisecond, disorder of seconds, duplicates, holes of minutes, sparse ids."""
+    rng = random.Random(seed)
+    trades: list[Trade] = []
+    now_ms, next_id = 1_700_000_000_000, {"AAA": 10, "BINANCE:BBB": 7_000_000_000}
+    while len(trades) < count:
+        roll = rng.random()
+        now_ms += 0 if roll < 0.3 else rng.randint(1, 400) if roll < 0.999 else rng.randint(60_000, 900_000)
+        symbol = rng.choice(list(next_id))
+        next_id[symbol] += rng.choice([1, 1, 2, 1000])
+        price = f"{rng.randint(1, 10**9)}e-5" if rng.random() < 0.01 else f"{rng.randint(1, 10**7) / 10**4:.4f}"
+        size = rng.choice([f"{rng.randint(1, 10**10) / 10**8:.8f}", str(rng.randint(1, 10**6)), "0.00000001"])
+        trades.append((now_ms, next_id[symbol], rng.choice(["buy", "sell"]), price, size, symbol))
+    trades += rng.sample(trades, count // 20)
+    return sorted(trades, key=lambda trade: trade[0] + rng.uniform(0, 5000))
+
+
+def reference(trades: Sequence[Trade], interval: str) -> dict[tuple[str, int], tuple[Any, ...]]:
+    """Candles by sorting and grouping, with exact sums."""
+    groups: dict[tuple[str, int], list[Trade]] = defaultdict(list)
+    for trade in sorted(set(trades)):
+        groups[trade[5], trade[0] - trade[0] % LENGTHS_MS[interval]].append(trade)
+    candles = {}
+    for key, group in groups.items():
+        prices = [float(trade[3]) for trade in group]
+        volume = sum((Fraction(trade[4]) for trade in group), Fraction())
+        turnover = sum((Fraction(trade[3]) * Fraction(trade[4]) for trade in group), Fraction())
+        candles[key] = (prices[0], max(prices), min(prices), prices[-1], volume, turnover / volume, len(group))
+    return candles
+
+
+def as_csv(trades: Sequence[Trade]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows([FIELDS, *trades])
+    return text.getvalue().encode()
+
+
+def as_json_lines(trades: Sequence[Trade]) -> bytes:
+    return b"".join(
+        json.dumps({**dict(zip(FIELDS, trade, strict=True)), "price": float(trade[3])}).encode() + b"\n"
+        for trade in trades
+    )
+
+
+@pytest.mark.parametrize("written", [as_csv, as_json_lines, lambda trades: gzip.compress(as_csv(trades))])
+@pytest.mark.parametrize("interval", ["1m", "5m", "1d"])
+def test_awkward_trades_come_out_as_if_sorted_and_unique(
+    interval: str, written: Callable[[Sequence[Trade]], bytes], tmp_path: Path
+) -> None:
+    trades = awkward(seed=1)
+    file = tmp_path / "trades"
+    file.write_bytes(written(trades))
+    result = run(str(file), "--interval", interval)
+    assert result.stderr == ""
+    ours = rows(result)
+    expected = reference(trades, interval)
+    assert [(row["symbol"], int(row["start_ms"])) for row in ours] == sorted(expected)
+    for row in ours:
+        opened, high, low, close, volume, vwap, count = expected[row["symbol"], int(row["start_ms"])]
+        assert tuple(float(row[name]) for name in ("open", "high", "low", "close")) == (opened, high, low, close)
+        assert Fraction(row["volume"]) == volume
+        assert float(row["vwap"]) == pytest.approx(float(vwap), rel=1e-12)
+        assert int(row["trades"]) == count
+
+
+def test_any_order_and_standard_input_give_the_same_bytes(tmp_path: Path) -> None:
+    trades = awkward(seed=2, count=3000)
+    sorted_file = tmp_path / "trades.csv"
+    sorted_file.write_bytes(as_csv(sorted(set(trades))))
+    one = run(str(sorted_file), "--interval", "1m")
+    other = run("-", "--interval", "1m", stdin=gzip.compress(as_csv(trades)))
+    assert one.exit_code == other.exit_code == 0
+    assert one.stdout_bytes == other.stdout_bytes
+
+
+def test_columns_can_have_other_names() -> None:
+    text = b"px,when,id,qty\n1.5,60000,1,2\n1.25,60001,2,0.5\n"
+    mapped = "event_ms=when,price=px,trade_id=id,size=qty"
+    assert run("-", "--interval", "1m", "--columns", mapped, stdin=text).stdout == (
+        "start_ms,open,high,low,close,volume,vwap,trades\n60000,1.5,1.5,1.25,1.25,2.5,1.45,2\n"
+    )
+
+
+def test_numbers_are_written_without_exponents() -> None:
+    text = b"event_ms,trade_id,side,price,size\n1,1,buy,0.00000012,0.00000001\n"
+    assert run("-", "--interval", "1m", stdin=text).stdout.splitlines()[1].startswith("0,0.00000012,")
+
+
+def test_a_header_alone_gives_a_header_alone() -> None:
+    result = run("-", "--interval", "1m", stdin=b"event_ms,trade_id,side,price,size\n")
+    assert (result.exit_code, result.stdout) == (0, "start_ms,open,high,low,close,volume,vwap,trades\n")
+
+
+def test_trades_that_no_candle_can_hold_are_told() -> None:
+    text = f"event_ms,trade_id,side,price,size\n60000,1,buy,1,1\n{10**18},2,buy,1,1\n".encode()
+    result = run("-", "--interval", "1m", stdin=text)
+    assert result.exit_code == 0
+    assert result.stderr == "stockstream: 1 trades left out: bad time 1\n"

@@ -1,0 +1,170 @@
+"""The commands that talk to servers, with real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gzip
+import re
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner, Result
+
+from stockstream.cli.main import main
+from stockstream.codecs import Registry, TickDecoder
+from stockstream.models import Tick
+from stockstream.testing.wait import wait_until
+
+TRADES = Path(__file__).parents[1] / "data" / "xrp_eth_2019" / "trades.csv.gz"
+PARTITIONS = 3
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"t{uuid.uuid4().hex[:8]}."
+
+
+@pytest.fixture(autouse=True)
+def environment(
+    kafka: Any, registry: Any, clickhouse: Any, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap)
+    monkeypatch.setenv("SCHEMA_REGISTRY_URL", registry.url)
+    monkeypatch.setenv("CLICKHOUSE_URL", clickhouse.url)
+    monkeypatch.setenv("STOCKSTREAM_TOPIC_PREFIX", prefix)
+    monkeypatch.setenv("STOCKSTREAM_PARTITIONS", str(PARTITIONS))
+    monkeypatch.setenv("STOCKSTREAM_REPLICATION", "1")
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def ticks(kafka: Any, registry: Any, topic: str) -> list[tuple[int, Tick]]:
+    """What lies in a topic, with its partitions."""
+    records = kafka.topics.read(topic)
+    source = Registry(registry.url)
+    decoder = TickDecoder(source)
+
+    async def prepare() -> None:
+        await decoder.prepare([record.value for record in records])
+        await source.close()
+
+    asyncio.run(prepare())
+    return [(record.partition, decoder.decode(record.key, record.value)) for record in records]
+
+
+def test_replay_writes_every_trade_as_a_tick_that_is_never_late(kafka: Any, registry: Any, prefix: str) -> None:
+    result = run("replay", str(TRADES), "--symbol", "BINANCE:XRPETH", "--speed", "max")
+    assert result.exit_code == 0, result.output
+    topic = f"replay-{prefix}yfinance"
+    assert f"12,477 of 12,477 trades written to {topic}" in result.stdout
+    written = ticks(kafka, registry, topic)
+    with gzip.open(TRADES, "rt") as file:
+        trades = list(csv.DictReader(file))
+    assert [tick for _, tick in written] == [
+        Tick(
+            "BINANCE:XRPETH",
+            int(trade["event_ms"]),
+            float(trade["price"]),
+            float(trade["size"]),
+            trade_id=int(trade["trade_id"]),
+            producer_timestamp=int(trade["event_ms"]),
+            source="replay",
+        )
+        for trade in trades
+    ]
+
+
+def test_a_symbol_lies_where_every_other_producer_would_put_it(
+    kafka: Any, registry: Any, prefix: str, tmp_path: Path
+) -> None:
+    symbols = ["AAPL", "VCB.VN", "BTC-USD", "^GSPC", "ES=F", "BINANCE:BTCUSDT", "A", "FINNHUB:BINANCE:BTCUSDT"]
+    lines = "".join(f"{symbol},{n + 1},{n},1,1\n" for n, symbol in enumerate(symbols))
+    (tmp_path / "trades.csv").write_text("symbol,event_ms,trade_id,price,size\n" + lines)
+    assert run("replay", "trades.csv", "--topic", f"{prefix}ours", "--speed", "max").exit_code == 0
+    kafka.topics.create(f"{prefix}theirs", partitions=PARTITIONS)
+    kafka.topics.produce(f"{prefix}theirs", [(symbol.encode(), b"") for symbol in symbols])
+    ours = {tick.symbol: partition for partition, tick in ticks(kafka, registry, f"{prefix}ours")}
+    theirs = {record.key.decode(): record.partition for record in kafka.topics.read(f"{prefix}theirs")}
+    assert ours == theirs
+    assert len(set(ours.values())) > 1
+
+
+def test_replay_can_pick_one_symbol(kafka: Any, registry: Any, prefix: str, tmp_path: Path) -> None:
+    (tmp_path / "trades.csv").write_text("symbol,event_ms,trade_id,price,size\nA,1,1,1,1\nB,2,2,2,2\n")
+    assert run("replay", "trades.csv", "--topic", f"{prefix}one", "--symbol", "B").exit_code == 0
+    assert [tick.symbol for _, tick in ticks(kafka, registry, f"{prefix}one")] == ["B"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_replay_that_is_stopped_writes_what_it_has_and_says_how_much(
+    kafka: Any, registry: Any, prefix: str, number: signal.Signals, code: int
+) -> None:
+    topic = f"replay-{prefix}yfinance"
+    arguments = [sys.executable, "-m", "stockstream", "replay", str(TRADES), "--speed", "100"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        wait_until(
+            lambda: topic in kafka.topics.names() and sum(kafka.topics.end_offsets(topic).values()) > 0,
+            30,
+            "the first trade",
+        )
+        process.send_signal(number)
+        told, _ = process.communicate(timeout=30)
+    assert process.returncode == code
+    counts = re.match(r"([0-9,]+) of ([0-9,]+) trades", told)
+    assert counts is not None, told
+    assert counts[1] == counts[2]
+    assert int(counts[1].replace(",", "")) == sum(kafka.topics.end_offsets(topic).values()) < 12_477
+    assert "interrupted" in told
+
+
+def test_doctor_finds_nothing_wrong() -> None:
+    result = run("doctor")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("  ok  ") == 4
+    assert "created at start" in result.stdout
+
+
+def test_doctor_names_topics_with_another_number_of_partitions(kafka: Any, prefix: str) -> None:
+    kafka.topics.create(f"{prefix}yfinance", partitions=PARTITIONS + 1)
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert f"{prefix}yfinance has {PARTITIONS + 1}" in result.stdout
+
+
+def test_doctor_tells_what_clickhouse_answers(clickhouse: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLICKHOUSE_URL", clickhouse.url.replace("http://", "http://me:secret@"))
+    assert "secret" not in run("doctor").output
+
+
+def test_schemas_are_checked_then_registered(prefix: str) -> None:
+    before = run("schema")
+    assert before.exit_code == 0
+    assert before.stdout.count("missing: can be registered") == 6
+    registered = run("schema", "register")
+    assert registered.exit_code == 0
+    assert registered.stdout.count("registered with id") == 6
+    assert run("schema", "check").stdout.count(": registered\n") == 6
+
+
+def test_a_refused_schema_fails_the_check(registry: Any, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOCKSTREAM_TICK_SCHEMA", "1")
+    assert run("schema", "register").exit_code == 0
+    monkeypatch.setenv("STOCKSTREAM_TICK_SCHEMA", "2")
+    subject = f"{prefix}yfinance-value"
+    httpx.put(f"{registry.url}/config/{subject}", json={"compatibility": "FULL"}).raise_for_status()
+    result = run("schema")
+    assert result.exit_code == 1
+    assert f"{subject}: refused" in result.stdout
+    assert "tick_schema=1" in result.stdout
+    assert result.stderr == "stockstream: 1 of the schemas above is refused\n"
+    assert run("schema", "register").exit_code == 1

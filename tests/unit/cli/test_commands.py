@@ -1,0 +1,118 @@
+"""The commands that talk to servers, where there are none."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from stockstream.cli.main import main
+from stockstream.settings import Settings
+
+TRADES = "event_ms,trade_id,side,price,size\n1,1,buy,1,1\n"
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        if name.startswith("STOCKSTREAM_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{closed_port}")
+    monkeypatch.setenv("SCHEMA_REGISTRY_URL", f"http://127.0.0.1:{closed_port}")
+    monkeypatch.setenv("CLICKHOUSE_URL", f"http://me:hush@127.0.0.1:{closed_port}")
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_settings_shows_every_setting_and_no_secret(closed_port: int) -> None:
+    result = run("settings")
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == len(Settings.model_fields)
+    assert "hush" not in result.stdout
+    assert f"http://me:***@127.0.0.1:{closed_port}" in result.stdout
+
+
+def test_settings_as_json_tells_value_and_source() -> None:
+    shown = json.loads(run("settings", "--json").stdout)
+    assert shown["partitions"] == {"value": 12, "source": "default", "variable": "STOCKSTREAM_PARTITIONS"}
+    assert shown["clickhouse_url"]["source"] == "CLICKHOUSE_URL in the environment"
+
+
+@pytest.mark.timeout(10)
+def test_doctor_says_what_is_wrong_with_each() -> None:
+    result = run("doctor")
+    assert result.exit_code == 1
+    states = {line[:16].strip(): line[17:22].strip() for line in result.stdout.splitlines()}
+    assert states == {"Kafka": "WRONG", "schema registry": "WRONG", "ClickHouse": "WRONG", "data directory": "ok"}
+    for name in ("KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL", "CLICKHOUSE_URL"):
+        assert name in result.stdout
+    assert "hush" not in result.output
+    assert result.stderr == "stockstream: 3 of 4 checks failed\n"
+
+
+@pytest.mark.timeout(10)
+def test_doctor_gives_up_on_servers_that_never_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(16)
+        port = silent.getsockname()[1]
+        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{port}")
+        monkeypatch.setenv("SCHEMA_REGISTRY_URL", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("CLICKHOUSE_URL", f"http://127.0.0.1:{port}")
+        result = run("doctor")
+    assert result.exit_code == 1
+    assert result.stdout.count("WRONG") == 3
+
+
+def test_doctor_finds_a_data_directory_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("STOCKSTREAM_DATA_DIR", str(tmp_path / "file" / "data"))
+    assert "file/data is not usable" in run("doctor").stdout
+
+
+def test_doctor_does_not_ask_for_a_clickhouse_that_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STOCKSTREAM_SINK_ENABLED", "false")
+    assert "sink_enabled is false" in run("doctor").stdout
+    monkeypatch.setenv("STOCKSTREAM_SINK_ENABLED", "true")
+    monkeypatch.setenv("CLICKHOUSE_URL", f"chdb://{tmp_path}/chdb")
+    assert "embedded" in run("doctor").stdout
+
+
+@pytest.mark.parametrize("action", [[], ["check"], ["register"]])
+def test_schema_without_a_registry_is_one_line(action: list[str]) -> None:
+    result = run("schema", *action)
+    assert result.exit_code == 1
+    assert "SCHEMA_REGISTRY_URL" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.timeout(10)
+def test_replay_without_a_broker_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "trades.csv").write_text(TRADES)
+    arguments = [sys.executable, "-m", "stockstream", "replay", "trades.csv"]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "KAFKA_BOOTSTRAP_SERVERS" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_replay_reads_the_files_header_before_it_asks_for_a_broker(tmp_path: Path) -> None:
+    (tmp_path / "trades.csv").write_text("price\n1\n")
+    assert run("replay", "trades.csv").stderr.startswith("stockstream: trades.csv, line 1: column event_ms is missing")
