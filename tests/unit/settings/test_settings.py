@@ -133,7 +133,7 @@ def test_kubernetes_links_and_test_switches_are_ignored() -> None:
     [
         ("STOCKSTREAM_PARTITIONS", "many", "valid integer"),
         ("STOCKSTREAM_PARTITIONS", "0", "greater than or equal to 1"),
-        ("STOCKSTREAM_EPOCH", "256", "less than or equal to 255"),
+        ("STOCKSTREAM_EPOCH", "128", "less than or equal to 127"),
         ("STOCKSTREAM_TICK_SCHEMA", "3", "1 or 2"),
         ("STOCKSTREAM_SINK_ENABLED", "perhaps", "valid boolean"),
         ("STOCKSTREAM_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
