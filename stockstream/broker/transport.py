@@ -1,7 +1,7 @@
 """Faust's Kafka transport, made to hand over whole fetches and to survive faults.
 
 Everything that touches private names of Faust 0.15.3, aiokafka 0.14.0 and rocksdict is in this file, and
-``tests/unit/broker/test_transport.py`` fails when one of them changes. What it adds to stock Faust:
+``tests/unit/broker/test_transport_private_names.py`` fails when one of them changes. What it adds to stock Faust:
 
 batches      one message stands for all records of a fetch and partition; its value is the list of records.
 gate         source records are taken only once the partition's reading has been positioned and Faust's queues have
@@ -272,10 +272,9 @@ def absorb(app: Any, tp: TP, records: Sequence[Any], is_newer: IsNewer | None) -
             if stored is not None and not is_newer(stored, record.value):
                 continue
         rows[record.key] = record.value
-    last = records[-1].offset
+    last = records[-1].offset if seen is None else max(seen, records[-1].offset)
     store.write(rows.items(), persisted_offset=last)
-    if seen is None or last > seen:
-        offsets[tp] = last
+    offsets[tp] = last
     if recovery.in_recovery and not recovery.need_recovery():
         recovery.flush_buffers()
         recovery._set_recovery_ended()

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from stockstream.broker import transport
+from stockstream.broker.transport import (
+    active_partitions,
+    committed_offset,
+    is_caught_up,
+    is_ours,
+    let_go,
+    read_again,
+    sought_offset,
+)
+
+SOURCE = TP("ticks", 0)
+OTHER = TP("ticks", 1)
+CHANGES = TP("unit-latest-changelog", 0)
+
+MakeRecord = Callable[..., Any]
+
+
+class TestGate:
+    def test_is_never_empty_to_aiokafka(self, batched: Any) -> None:
+        assert bool(transport._Gate(batched.consumer))  # an empty set would mean all partitions
+
+    def test_lets_sources_pass_in_the_generation_that_was_positioned(self, batched: Any) -> None:
+        gate = transport._Gate(batched.consumer)
+        assert SOURCE in gate
+        batched.consumer_generation_id = 2
+        assert SOURCE not in gate
+        batched.consumer.open_generation = 2
+        assert SOURCE in gate
+
+    def test_keeps_out_what_is_paused(self, batched: Any) -> None:
+        batched.consumer.pause_partitions({SOURCE})
+        assert SOURCE not in transport._Gate(batched.consumer)
+
+    def test_lets_changelogs_pass_during_recovery(self, batched: Any) -> None:
+        batched.consumer._set_active_tps({CHANGES})
+        batched.consumer.open_generation = None
+        assert CHANGES in transport._Gate(batched.consumer)
+
+    async def test_opens_when_the_rebalance_has_ended_and_not_when_it_was_positioned(self, batched: Any) -> None:
+        batched.consumer_generation_id = 2
+        batched.consumer._thread.committed = {SOURCE: 7}
+        await batched.consumer.perform_seek()
+        assert SOURCE not in transport._Gate(batched.consumer)
+        batched.on_rebalance_start()
+        batched.on_rebalance_end()
+        assert SOURCE in transport._Gate(batched.consumer)
+
+    async def test_stays_shut_when_another_rebalance_came_while_positioning(self, batched: Any) -> None:
+        async def seek() -> dict[TP, int]:
+            batched.consumer_generation_id = 3
+            return {SOURCE: 7}
+
+        batched.consumer_generation_id = 2
+        batched.consumer._thread.seek_to_committed = seek
+        await batched.consumer.perform_seek()
+        batched.on_rebalance_start()
+        batched.on_rebalance_end()
+        assert SOURCE not in transport._Gate(batched.consumer)
+
+
+class TestFetching:
+    async def fetch(self, app: Any, **records: list[Any]) -> list[tuple[TP, Any]]:
+        return [found async for found in app.consumer.getmany(1.0)]
+
+    async def test_gives_one_message_for_all_records_of_a_partition(
+        self, batched: Any, make_record: MakeRecord
+    ) -> None:
+        records = [make_record(5), make_record(6), make_record(9)]
+        batched.consumer._thread.fetches.append(({SOURCE: records}, 1))
+        [(tp, message)] = await self.fetch(batched)
+        assert (tp, message.offset, message.key, message.value) == (SOURCE, 9, None, records)
+        assert message.generation_id == 1
+
+    async def test_asks_through_the_gate(self, batched: Any) -> None:
+        batched.consumer._thread.fetches.append(({}, 1))
+        assert await self.fetch(batched) == []
+        assert isinstance(batched.consumer._thread.asked_for, transport._Gate)
+
+    async def test_drops_what_was_taken_in_another_generation(self, batched: Any, make_record: MakeRecord) -> None:
+        batched.consumer._thread.fetches.append(({SOURCE: [make_record(5)]}, 0))
+        assert await self.fetch(batched) == []
+
+    async def test_drops_partitions_that_are_not_ours_any_more(self, batched: Any, make_record: MakeRecord) -> None:
+        batched.consumer._thread.fetches.append(({OTHER: [make_record(5, partition=1)]}, 1))
+        assert await self.fetch(batched) == []
+
+    async def test_keeps_what_was_fetched_for_a_stream_whose_buffer_is_full(
+        self, batched: Any, make_record: MakeRecord
+    ) -> None:
+        batched.consumer.on_buffer_full(SOURCE)
+        batched.consumer._set_active_tps({OTHER})
+        batched.consumer._thread.fetches.append(({SOURCE: [make_record(5)]}, 1))
+        assert len(await self.fetch(batched)) == 1
+
+    async def test_asks_for_nothing_while_no_partition_is_active(self, batched: Any) -> None:
+        batched.consumer._set_active_tps(set())
+        assert await self.fetch(batched) == []
+        assert batched.consumer._thread.asked_for is None
+
+    async def test_survives_a_failed_seek_while_the_flow_is_stopped(
+        self, batched: Any, make_record: MakeRecord, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def stopped_meanwhile(active_partitions: Any, timeout: float) -> Any:  # noqa: ASYNC109
+            batched.consumer.stop_flow()
+            return {SOURCE: [make_record(5)]}, 1
+
+        async def no_assignment() -> Any:
+            raise RuntimeError("no current assignment")
+
+        batched.consumer._thread.getmany = stopped_meanwhile
+        batched.consumer._thread.seek_to_committed = no_assignment
+        assert await self.fetch(batched) == []
+        assert "no current assignment" in caplog.text
+
+    async def test_what_is_read_again_passes_fausts_own_order_check(
+        self, batched: Any, make_record: MakeRecord
+    ) -> None:
+        """Faust drops what lies below the last offset it read, which a second reading does."""
+        consumer, arrived = batched.consumer, []
+        consumer._thread.fetches.extend(({SOURCE: [make_record(at), make_record(at + 1)]}, 1) for at in (20, 10, 12))
+
+        async def deliver(message: Any) -> None:
+            arrived.append(message.offset)
+            if len(arrived) == 3:
+                fetcher._stopped.set()
+
+        consumer.callback = deliver
+        fetcher = SimpleNamespace(_stopped=asyncio.Event())
+        await asyncio.wait_for(consumer._drain_messages(fetcher), 5)
+        assert arrived == [21, 11, 13]
+
+    async def test_brokers_are_asked_to_wait_as_long_as_set(self, batched: Any) -> None:
+        thread = transport._Thread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
+        thread.thread_loop.close()  # the thread never runs
+        client = thread._create_worker_consumer(batched.transport)
+        assert client._fetch_max_wait_ms == 5
+        await client.stop()
+
+    async def test_records_carry_the_generation_they_were_taken_in(
+        self, batched: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def fetched(self: Any, consumer: Any, active_partitions: Any, *limits: Any) -> Any:
+            batched.consumer_generation_id = 2  # while it waited
+            return {}
+
+        monkeypatch.setattr(transport.driver.AIOKafkaConsumerThread, "_fetch_records", fetched)
+        thread = transport._Thread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
+        thread.thread_loop.close()
+        assert await thread._fetch_records(None, {SOURCE}) == ({}, 2)
+
+
+class TestCommitting:
+    def test_offset_after_the_greatest_acknowledged_one(self, batched: Any) -> None:
+        batched.consumer._acked[SOURCE] = [41, 12]
+        assert batched.consumer._new_offset(SOURCE) == 42
+        assert batched.consumer._new_offset(SOURCE) is None
+
+    def test_a_first_fetch_of_one_record_does_not_stall_it(self, batched: Any) -> None:
+        batched.consumer._committed_offset[SOURCE] = 1
+        batched.consumer._acked[SOURCE] = [200]
+        assert batched.consumer._new_offset(SOURCE) == 201
+
+    def test_other_topics_are_committed_as_faust_does(self, batched: Any) -> None:
+        other = TP("other", 0)
+        batched.consumer._acked[other] = [1, 2, 5]
+        assert batched.consumer._new_offset(other) == 3
+
+    async def test_commits_nothing_once_poisoned(self, batched: Any) -> None:
+        assert await batched.consumer._commit({SOURCE: 5})
+        batched.consumer.poisoned = True
+        assert not await batched.consumer._commit({SOURCE: 6})
+        assert batched.consumer._thread.commits == [{SOURCE: 5}]
+
+    def test_a_rebalance_does_not_wait_for_what_was_let_go(self, batched: Any, make_record: MakeRecord) -> None:
+        message = batched.consumer._to_message(SOURCE, make_record(5))
+        batched.consumer.track_message(message)
+        let_go(batched, message)
+        assert not batched.consumer.unacked
+
+
+class TestAnswers:
+    async def test_where_reading_began(self, batched: Any) -> None:
+        batched.consumer._thread.committed = {SOURCE: 7, OTHER: None, CHANGES: 3}
+        await batched.consumer.perform_seek()
+        assert (sought_offset(batched, SOURCE), sought_offset(batched, OTHER)) == (7, None)
+        assert CHANGES not in batched.consumer.sought
+        assert (committed_offset(batched, SOURCE), committed_offset(batched, OTHER)) == (7, 0)
+
+    async def test_reading_again_is_done_in_aiokafkas_thread(self, batched: Any) -> None:
+        await read_again(batched, SOURCE, 7)
+        assert batched.consumer._thread.sought == [{SOURCE: 7}]
+
+    async def test_reading_again_survives_the_loss_of_the_partition(
+        self, batched: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def no_assignment(offsets: Any) -> None:
+            raise RuntimeError("no current assignment")
+
+        batched.consumer._thread.seek_wait = no_assignment
+        await read_again(batched, SOURCE, 7)
+        assert "no current assignment" in caplog.text
+
+    def test_ours_is_what_this_generation_assigned(self, batched: Any) -> None:
+        assert is_ours(batched, SOURCE, 1)
+        assert not is_ours(batched, SOURCE, 0)
+        assert not is_ours(batched, OTHER, 1)
+
+    def test_caught_up_is_at_the_end_of_the_log(self, batched: Any) -> None:
+        assert is_caught_up(batched, SOURCE, 1000)
+        assert not is_caught_up(batched, SOURCE, 999)
+        batched.consumer._thread.highwater = lambda tp: None
+        assert not is_caught_up(batched, SOURCE, 1000)
+
+    def test_partitions_may_be_worked_on_when_nothing_moves(self, batched: Any) -> None:
+        assert active_partitions(batched, ["ticks"]) == [SOURCE]
+        batched.consumer_generation_id = 2
+        assert active_partitions(batched, ["ticks"]) == []
+
+    @pytest.mark.parametrize("moving", ["rebalancing", "recovery"])
+    def test_partitions_may_not_be_worked_on_while_they_move(self, batched: Any, moving: str) -> None:
+        if moving == "rebalancing":
+            batched.rebalancing = True
+        else:
+            batched.tables.recovery.in_recovery = True
+        assert active_partitions(batched, ["ticks"]) == []

@@ -1,0 +1,123 @@
+"""A new version of Faust or aiokafka may change what `broker/transport.py` overrides or counts on without a word."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+import rocksdict
+
+DRIVER = "faust.transport.drivers.aiokafka:"
+CONSUMER = "faust.transport.consumer:"
+RECOVERY = "faust.tables.recovery:Recovery."
+STORE = "faust.stores.rocksdb:Store."
+GROUP = "aiokafka.consumer.group_coordinator:GroupCoordinator."
+ACCUMULATOR = "aiokafka.producer.message_accumulator:"
+
+PINNED = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0.14.0"}
+
+KNOWN = [
+    # (name, hash of its source, what of ours to read beside it)
+    (DRIVER + "AIOKafkaConsumerThread.on_start", "38b4e8bd1e10", "_Thread.on_start"),
+    (DRIVER + "AIOKafkaConsumerThread._create_worker_consumer", "c2701bfc3e6f", "_Thread._create_worker_consumer"),
+    (DRIVER + "AIOKafkaConsumerThread._fetch_records", "39a2c6c79fc1", "_Thread._fetch_records"),
+    (DRIVER + "AIOKafkaConsumerThread.getmany", "26fc5fc9f3b6", "_Thread._fetch_records: who calls it"),
+    (DRIVER + "AIOKafkaConsumerThread._seek_wait", "9d221e816d94", "read_again"),
+    (DRIVER + "AIOKafkaConsumerThread.highwater", "6f7dbe109ae6", "is_caught_up"),
+    (DRIVER + "ConsumerRebalanceListener.on_partitions_assigned", "1c1f8406ad36", "_Gate: when the generation changes"),
+    (DRIVER + "Consumer._new_consumer_thread", "0870ec53dea7", "BatchConsumer._new_consumer_thread"),
+    (DRIVER + "Consumer._to_message", "7c24f6511b2f", "BatchConsumer.getmany"),
+    (DRIVER + "Producer.on_start", "219c9a7a785d", "_Producer.on_start"),
+    (DRIVER + "Producer.flush", "36d0cb3615f6", "send_records: a commit waits for what it has sent"),
+    (CONSUMER + "Consumer.perform_seek", "0e8c130ff4b0", "BatchConsumer.perform_seek"),
+    (CONSUMER + "Consumer.getmany", "4b168d84882a", "BatchConsumer.getmany"),
+    (CONSUMER + "Consumer._wait_next_records", "6218e1969a63", "BatchConsumer._wait_next_records"),
+    (CONSUMER + "Consumer._drain_messages", "44a2500309e8", "BatchConsumer.getmany: what is done with a message"),
+    (CONSUMER + "Consumer._new_offset", "1d2c7ea89a7a", "BatchConsumer._new_offset"),
+    (CONSUMER + "Consumer._add_gap", "4df2573ded7c", "BatchConsumer._new_offset: no gaps are kept for sources"),
+    (CONSUMER + "Consumer._get_active_partitions", "b24897f3c7af", "_Gate"),
+    (CONSUMER + "Consumer.ack", "5fcf41cf4515", "BatchConsumer._new_offset and let_go"),
+    (CONSUMER + "Consumer._filter_committable_offsets", "dc5e9baf5d99", "BatchConsumer._new_offset"),
+    (CONSUMER + "Consumer._commit_offsets", "1a6979904118", "BatchConsumer._commit: the producer is flushed first"),
+    (CONSUMER + "Consumer.wait_empty", "e4662fe24f09", "let_go"),
+    (CONSUMER + "Consumer.on_partitions_revoked", "d04b7ae72c6f", "BatchConsumer.perform_seek"),
+    (CONSUMER + "ThreadDelegateConsumer._getmany", "f9d47aa9010b", "BatchConsumer._wait_next_records"),
+    (CONSUMER + "ThreadDelegateConsumer._commit", "a20eec84e4b2", "BatchConsumer._commit"),
+    ("faust.app.base:App.on_rebalance_end", "b7ff69e1e377", "install: when the gate opens"),
+    ("faust.app.base:App._on_partitions_revoked", "d5c895bbe57d", "let_go: what a rebalance waits for"),
+    ("faust.app.base:App._on_partitions_assigned", "de932b7927db", "_Gate"),
+    ("mode.utils.queues:FlowControlEvent.resume", "4dcdc1253fd0", "_Gate: it clears the queues"),
+    (RECOVERY + "_slurp_changelogs", "7825c7e50f76", "absorb: it takes this one's place"),
+    (RECOVERY + "_restart_recovery", "6bd8a8558a2d", "absorb: who waits for it"),
+    (RECOVERY + "on_recovery_completed", "6ef567acf072", "_Gate: seek, clear, then on_rebalance_end"),
+    (RECOVERY + "on_rebalance", "aa4d997a1795", "absorb: active_tps, standby_tps"),
+    (RECOVERY + "_add", "1584a197b11b", "absorb: the offsets begin with the store's own"),
+    (RECOVERY + "need_recovery", "fd1dc345b5d5", "absorb"),
+    (RECOVERY + "standby_remaining_total", "15bd44e3a39b", "absorb"),
+    (RECOVERY + "_set_recovery_ended", "84badf3f2cfe", "absorb"),
+    ("faust.tables.manager:TableManager.on_standbys_ready", "46be52cea696", "absorb"),
+    (STORE + "_db_for_partition", "cb7e67d5f9ef", "PartitionStore"),
+    (STORE + "persisted_offset", "6f2e502fb860", "PartitionStore.advance"),
+    (STORE + "set_persisted_offset", "b4c811926678", "PartitionStore.write: the same key and format"),
+    (STORE + "apply_changelog_batch", "ea3344d369fc", "PartitionStore.write"),
+    (STORE + "revoke_partitions", "3f85447a24fc", "PartitionStore.advance: a store that was let go"),
+    ("faust.stores.base:SerializedStore._encode_key", "70702b179cc3", "tables/rows.py: encode_key"),
+    (GROUP + "_do_heartbeat", "dc1d6632aaa6", "_watch_heartbeats"),
+    (GROUP + "_do_rejoin_group", "3cb016c98a08", "_watch_heartbeats"),
+    (GROUP + "_heartbeat_routine", "61d010289522", "_watch_heartbeats: who calls it"),
+    ("aiokafka.consumer.fetcher:Fetcher.fetched_records", "be4348896b9b", "_Gate: how partitions are asked for"),
+    ("aiokafka.consumer.consumer:AIOKafkaConsumer.start", "2f1ba7044332", "_Thread: fetch_max_wait_ms is read here"),
+    ("aiokafka.producer.sender:Sender._send_produce_req", "aea01ae4b6c7", "_guard_sends"),
+    ("aiokafka.producer.producer:AIOKafkaProducer.create_batch", "c4efda4bb7a0", "send_records"),
+    ("aiokafka.producer.producer:AIOKafkaProducer.send_batch", "bf42b0f0c5c0", "send_records"),
+    (ACCUMULATOR + "MessageAccumulator.add_batch", "5ed1c5b1367a", "send_records: it waits for the batch before"),
+    (ACCUMULATOR + "BatchBuilder.append", "657d76f55157", "send_records: None means full"),
+]
+
+
+@pytest.mark.parametrize(("package", "tried"), PINNED.items())
+def test_versions_are_the_ones_that_transport_was_written_for(package: str, tried: str) -> None:
+    assert version(package) == tried, f"{package} changed: go through broker/transport.py before changing the pin"
+
+
+def test_rocksdict_is_of_the_series_that_was_tried() -> None:
+    assert version("rocksdict").startswith("0.3.")
+
+
+@pytest.mark.parametrize(("name", "known", "ours"), KNOWN, ids=[name for name, _, _ in KNOWN])
+def test_source_is_the_one_that_transport_was_written_for(name: str, known: str, ours: str) -> None:
+    found = hashlib.sha256(inspect.getsource(resolve(name)).encode()).hexdigest()[:12]
+    assert found == known, f"{name} changed: read it again beside broker/transport.py, {ours}; then record {found}"
+
+
+def test_attributes_are_where_transport_looks_for_them(faust_app: Any) -> None:
+    recovery, tables = faust_app.tables.recovery, faust_app.tables
+    missing = [
+        f"{type(owner).__name__}.{name}"
+        for owner, names in (
+            (recovery, "active_tps standby_tps active_offsets standby_offsets in_recovery signal_recovery_end"),
+            (tables, "_changelogs standbys_ready changelog_topics"),
+            (faust_app, "rebalancing consumer_generation_id monitor crash"),
+        )
+        for name in names.split()
+        if not hasattr(owner, name)
+    ]
+    assert missing == []
+
+
+def test_rocksdict_has_what_the_stores_use() -> None:
+    assert {"put", "delete"} <= set(dir(rocksdict.WriteBatch(raw_mode=True)))
+    assert {"get", "items", "write"} <= set(dir(rocksdict.Rdict))
+
+
+def resolve(name: str) -> Any:
+    module, _, path = name.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+        assert found is not None, f"{name} is gone: read broker/transport.py beside the new version"
+    return getattr(found, "fun", found)  # a method marked as a task of a service is wrapped
