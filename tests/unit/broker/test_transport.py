@@ -154,7 +154,7 @@ class TestFetching:
             batched.consumer_generation_id = 2  # while it waited
             return {}
 
-        monkeypatch.setattr(transport.driver.AIOKafkaConsumerThread, "_fetch_records", fetched)
+        monkeypatch.setattr("faust.transport.drivers.aiokafka.AIOKafkaConsumerThread._fetch_records", fetched)
         thread = transport._Thread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
         thread.thread_loop.close()
         assert await thread._fetch_records(None, {SOURCE}) == ({}, 2)
