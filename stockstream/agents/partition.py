@@ -59,9 +59,18 @@ class Partition:
     """
 
     def __init__(
-        self, number: int, tables: Tables, rules: CandleRules, encode_latest: Callable[[Latest], bytes], now_ms: int
+        self,
+        number: int,
+        tables: Tables,
+        rules: CandleRules,
+        encode_latest: Callable[[Latest], bytes],
+        committed: Mapping[str, int],
+        now_ms: int,
     ) -> None:
-        """Opens the stores and reads which rows there are; ``now_ms`` is the steady clock of all later calls."""
+        """Opens the stores and reads which rows there are.
+
+        ``committed`` are the offsets by topic at which reading goes on; ``now_ms`` is the steady clock of all calls.
+        """
         self.number = number
         self._rules = rules
         self._encode_latest = encode_latest
@@ -72,7 +81,8 @@ class Partition:
         self._engine = Engine(
             self._rows, rules.policy, close_delay_ms=rules.close_delay_ms, retention_ms=rules.retention_ms
         )
-        self._engine.restore(self._rows.load(), now_ms)
+        read_next = {topic_id(topic): stamp(rules.epoch, offset) for topic, offset in committed.items()}
+        self._engine.restore(self._rows.load(lambda topic: read_next.get(topic, 0)), now_ms)
 
     def newest_offset(self, topic: str) -> int:
         """The greatest offset of ``topic`` in this epoch that any row has taken; -1 for none."""

@@ -150,7 +150,8 @@ class CandleProcessor:
     async def _partition(self, number: int) -> Partition:
         known = self._partitions.get(number)
         if known is None:
-            known = Partition(number, self._tables, self._rules, self._encode_latest, _steady_ms())
+            committed = {topic: committed_offset(self._app, TP(topic, number)) for topic in self._topics}
+            known = Partition(number, self._tables, self._rules, self._encode_latest, committed, _steady_ms())
             await self._check_offsets(known)
             self._partitions[number] = known
         return known

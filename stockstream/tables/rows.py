@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from stockstream.broker.transport import PartitionStore
 from stockstream.core.interval import INTERVALS_MS
-from stockstream.core.row import Row, row_is_closed, row_place
+from stockstream.core.row import Row, row_closed_at, row_is_closed, row_place
 from stockstream.core.rows import Address, Key
 
 Changes = dict[str, list[tuple[bytes, bytes | None]]]
@@ -39,10 +39,12 @@ class StoreRows:
         self._changed: dict[Address, None] = {}
         self.places: dict[int, int] = {}
 
-    def load(self) -> Iterator[tuple[Address, Row]]:
-        """Read the keys of all rows; yields those the engine's clocks need: open ones, and each symbol's newest.
+    def load(self, committed: Callable[[int], int]) -> Iterator[tuple[Address, Row]]:
+        """Read the keys of all rows; yields those that `Engine.restore` asks for.
 
-        Afterwards ``places`` holds the newest stamp by topic id.
+        They are the open ones, each symbol's newest, and those that closed where the log was read last:
+        ``committed(topic id)`` is the stamp that is read next, and a row that closed right before it may have been
+        stored and not yet sent. Afterwards ``places`` holds the newest stamp by topic id.
         """
         for interval, store in self._stores.items():
             for data, value in store.items():
@@ -50,14 +52,13 @@ class StoreRows:
                 self._starts.setdefault((interval, key), []).append(start)
                 topic_id, at = row_place(value)
                 self.places[topic_id] = max(at, self.places.get(topic_id, at))
-                if not row_is_closed(value):
+                if not row_is_closed(value) or row_closed_at(value) >= committed(topic_id) - 1:
                     yield (interval, key, start), Row.decode(value)
         for (interval, key), starts in self._starts.items():
             starts.sort()
-            at_newest = (interval, key, starts[-1])
-            newest = self._read(at_newest)
-            if newest is not None and newest.closed:
-                yield at_newest, newest
+            newest = self._read((interval, key, starts[-1]))
+            if newest is not None:
+                yield (interval, key, starts[-1]), newest
 
     def get(self, at: Address) -> Row | None:
         """See `Rows`."""
