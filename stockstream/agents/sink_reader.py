@@ -106,14 +106,14 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         try:
             async with asyncio.timeout(_LAG_TIMEOUT_S):
                 ours = list(self._consumer.assignment())
-                ends = await self._consumer.end_offsets(ours)
-                lag = self._undecoded
-                for tp in ours:
-                    first = self._backlog.first_uncommitted((tp.topic, tp.partition))
-                    lag += max(0, ends[tp] - (await self._consumer.position(tp) if first is None else first))
-                return lag
+                ends: dict[TopicPartition, int] = await self._consumer.end_offsets(ours)
+                positions = {tp: await self._consumer.position(tp) for tp in ours}
         except (KafkaError, TimeoutError):
             return None
+        # What is held is looked at last, and without waiting: what was beyond a position then is held or stored now.
+        firsts = {tp: self._backlog.first_uncommitted((tp.topic, tp.partition)) for tp in ours}
+        unread = [ends[tp] - (positions[tp] if (first := firsts[tp]) is None else first) for tp in ours]
+        return self._undecoded + sum(max(0, records) for records in unread)
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Forget what is held of them."""

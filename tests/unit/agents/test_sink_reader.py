@@ -36,13 +36,16 @@ def ticks(*offsets: int, value: bytes = b"1.5") -> dict[TopicPartition, list[Mes
 
 
 class Consumer:
-    """Answers each poll with the next of ``fetches``; a function among them runs during its poll."""
+    """Answers each poll with the next of ``fetches``, and says that the ticks end at offset 3."""
 
     def __init__(self, *fetches: object) -> None:
         self.fetches = list(fetches)
         self.held: set[TopicPartition] = set()
         self.sought: list[tuple[TopicPartition, int]] = []
         self.polls: list[bool] = []
+        self.positions: dict[TopicPartition, int] = {}
+
+    async def while_asked(self) -> None: ...
 
     def assignment(self) -> set[TopicPartition]:
         return {TICKS, CANDLES}
@@ -59,11 +62,20 @@ class Consumer:
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self.sought.append((partition, offset))
 
+    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        await self.while_asked()
+        return dict.fromkeys(partitions, 0) | {TICKS: 3}
+
+    async def position(self, partition: TopicPartition) -> int:
+        return self.positions.get(partition, 0)
+
     async def getmany(self, timeout_ms: int, max_records: int = 0) -> object:
         self.polls.append(bool(self.held))
         await asyncio.sleep(0)
         fetch = self.fetches.pop(0) if self.fetches else {}
-        return await fetch() if callable(fetch) else fetch
+        assert isinstance(fetch, dict)
+        self.positions |= {partition: records[-1].offset + 1 for partition, records in fetch.items()}
+        return fetch
 
 
 class Ticks:
@@ -209,3 +221,43 @@ async def test_an_error_of_ours_is_not_hidden() -> None:
     made, _ = reader(Backlog(100, 10**9), Consumer(ticks(1)), decoder)
     with pytest.raises(ZeroDivisionError):
         await made._step()
+
+
+async def test_the_lag_ends_when_the_last_record_is_stored() -> None:
+    decoder = Ticks()
+    decoder.ready.clear()
+    backlog = Backlog(100, 10**9)
+    consumer = Consumer(ticks(0, 1), ticks(2))
+    made, _ = reader(backlog, consumer, decoder)
+    assert await made.lag() == 3
+    step = asyncio.ensure_future(made._step())
+    await decoder.asked.wait()
+    assert await made.lag() == 3
+    decoder.ready.set()
+    await step
+    assert await made.lag() == 3
+    backlog.take(0.0)
+    assert await made.lag() == 3
+    await made._step()
+    backlog.settle()
+    assert await made.lag() == 1
+    backlog.take(0.0)
+    backlog.settle()
+    assert await made.lag() == 0
+
+
+async def test_records_fetched_while_the_lag_is_asked_for_count() -> None:
+    decoder = Ticks()
+    decoder.ready.clear()
+    consumer = Consumer(ticks(0, 1, 2))
+    made, _ = reader(Backlog(100, 10**9), consumer, decoder)
+    steps = []
+
+    async def fetch() -> None:
+        steps.append(asyncio.ensure_future(made._step()))
+        await decoder.asked.wait()
+
+    consumer.while_asked = fetch  # type: ignore[method-assign]
+    assert await made.lag() == 3
+    decoder.ready.set()
+    await asyncio.gather(*steps)
