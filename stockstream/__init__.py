@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from stockstream.worker import app as app
+app: Any
 
 __all__ = ["app"]
 
@@ -13,7 +12,7 @@ __all__ = ["app"]
 def __getattr__(name: str) -> Any:
     # The app is built on first use (PEP 562): importing the package must neither read settings nor import Faust.
     if name == "app":
-        from stockstream.worker import app
+        from stockstream.worker import load_app
 
-        return app
+        return load_app()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

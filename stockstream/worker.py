@@ -7,35 +7,30 @@ consumer group while it had something to send; a supervisor starts it again afte
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-import os
-import random
-import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import IO, Any, NoReturn
 
 import faust
-from aiokafka.helpers import create_ssl_context
 
+from stockstream.adapters import connection_of, faust_app, registry_of, rules_of, sink_of
 from stockstream.agents import candles as candle_agent
 from stockstream.agents.dead_letters import DeadLetters
 from stockstream.agents.partition import CandleRules
 from stockstream.agents.persist import Limits, Persister
 from stockstream.agents.processor import CandleProcessor
-from stockstream.broker.connection import Connection
 from stockstream.broker.topics import COMPACTED, KEPT_7_DAYS, KEPT_30_DAYS, TopicSpec, ensure_topics
 from stockstream.broker.transport import install, poison
 from stockstream.codecs.avro import Decoder, Encoder, TickDecoder
-from stockstream.codecs.registry import Registry
-from stockstream.core.backoff import full_jitter
 from stockstream.core.latest import is_as_late
-from stockstream.core.verdict import Policy
-from stockstream.errors import SettingsError, StockstreamError, Unreachable
+from stockstream.errors import SettingsError, StockstreamError, TopicMismatch, Unreachable
 from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, TICK_SCHEMA_V1, TICK_SCHEMA_V2, Candle, Latest
 from stockstream.settings import Settings
-from stockstream.sinks.clickhouse import ClickHouseSink
+from stockstream.startup import check_port, claim, end, leave_on_signals, patiently
 from stockstream.tables import Tables, declare
 from stockstream.web import routes
 from stockstream.web.health import Check, live_view_check
@@ -44,9 +39,8 @@ from stockstream.web.tables import TableViews
 
 log = logging.getLogger(__name__)
 
-_LIBRARIES = ("aiokafka", "faust", "mode", "httpx", "httpcore", "clickhouse_connect")
 _LIVE_HISTORY_S = 1800.0  # what ClickHouse may lack while the sink lags; older candles come from there alone
-_ANY_HOST = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
+_DRAIN_S = 2.0  # what is not in the sink by then is read again
 
 
 class Worker(faust.Worker):
@@ -56,6 +50,11 @@ class Worker(faust.Worker):
 
     def execute_from_commandline(self) -> NoReturn:
         """Run until stopped."""
+        if not sys.stdout.isatty():
+            self.spinner = None  # it would write control characters into a log
+        self._setup_logging()
+        self.override_logging = False  # not once more
+        leave_on_signals(self.loop)
         try:
             self.loop.run_until_complete(self.app.runtime.prepare())
         except StockstreamError as error:
@@ -63,12 +62,15 @@ class Worker(faust.Worker):
         super().execute_from_commandline()
 
     def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
-        """Libraries speak from WARNING up: Faust alone builds several DEBUG records a message."""
+        """We speak as the settings say, libraries from WARNING up: Faust alone has several DEBUG records a message."""
         super().on_setup_root_logger(logger, level)
-        logger.setLevel(logging.NOTSET)
-        logging.getLogger("stockstream").setLevel(self.app.runtime.settings.log_level.upper())
-        for name in _LIBRARIES:
+        for handler in logger.handlers:
+            handler.setLevel(logging.NOTSET)
+        for name in ("", "faust", "mode"):
             logging.getLogger(name).setLevel(max(level, logging.WARNING))
+        logging.getLogger("stockstream").setLevel(self.app.runtime.settings.log_level.upper())
+        for name in ("urllib3", "clickhouse_connect"):  # every attempt, in several lines; we tell the first
+            logging.getLogger(name).setLevel(logging.ERROR)
 
 
 class Runtime:
@@ -76,8 +78,9 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._claimed: IO[str] | None = None
         self.connection = connection_of(settings)
-        self.app = faust_app(settings)
+        self.app = faust_app(settings, _App, Worker)
         self.app.runtime = self
         topics = [settings.topic(name) for name in settings.tick_topics]
         self.tables: Tables = declare(self.app, settings.partitions)
@@ -124,14 +127,15 @@ class Runtime:
         self._serve(topics)
 
     async def prepare(self) -> None:
-        """Create and check topics, register schemas; waits for servers up to ``start_timeout_s``."""
-        await self._patiently(self._ensure_topics)
-        await self._patiently(self._ensure_schemas)
-        if self.sink is not None:
-            try:
-                await self.sink.ping()
-            except Unreachable as error:
-                log.error("%s; candles are made all the same and inserted when it is back", error)
+        """Claim the data folder, check the web port, the topics and the schemas; waits for servers if need be."""
+        conf = self.app.conf
+        self._claimed = claim(conf.datadir)
+        if conf.web_enabled:
+            await check_port(conf.web_bind, conf.web_port)
+        await patiently(self._ensure_topics_and_schemas, self.settings.start_timeout_s)
+        if self.sink is not None and self.settings.clickhouse_url.startswith("chdb:"):
+            with suppress(Unreachable):  # the persister says so, and tries again
+                await self.sink.start()
 
     async def close(self) -> None:
         """Let go of what the app does not own."""
@@ -141,21 +145,28 @@ class Runtime:
         counts = ", ".join(f"{count} {verdict}" for verdict, count in self.processor.verdicts.items())
         log.info("ticks: %s", counts or "none")
 
-    def fail(self, error: BaseException) -> None:
+    async def fail(self, error: BaseException) -> None:
         """End the worker for an error in its own work, uncommitted: a new start takes up from the last commit."""
+        if isinstance(error, TopicMismatch):
+            # What others have done is not to be read again in another epoch, where it would count twice.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.app.consumer.commit(), _DRAIN_S)
         if isinstance(error, StockstreamError):
-            log.critical("%s", error)
             end(error)
         log.critical("a batch failed", exc_info=error)
         poison(self.app, "the tables", error)
+
+    async def _ensure_topics_and_schemas(self) -> None:
+        await self._ensure_topics()
+        await self._ensure_schemas()
 
     async def _ensure_topics(self) -> None:
         s = self.settings
         ticks = [TopicSpec(s.topic(name), s.partitions, KEPT_7_DAYS) for name in s.tick_topics]
         ours = [
-            TopicSpec(s.topic("candles"), s.partitions, KEPT_7_DAYS),
-            TopicSpec(s.topic("latest"), s.partitions, COMPACTED),
-            TopicSpec(s.topic("dead-letters"), s.partitions, KEPT_30_DAYS),
+            TopicSpec(s.topic("candles"), s.partitions, KEPT_7_DAYS, at_least=s.partitions),
+            TopicSpec(s.topic("latest"), s.partitions, COMPACTED, at_least=s.partitions),
+            TopicSpec(s.topic("dead-letters"), s.partitions, KEPT_30_DAYS, at_least=1),
         ]
         changelogs = [TopicSpec(name, s.partitions, COMPACTED) for name in self.tables.changelogs]
         await ensure_topics(self.connection, [*ticks, *ours], s.replication, changelogs)
@@ -169,17 +180,6 @@ class Runtime:
         latest_id = await self.registry.ensure(f"{s.topic('latest')}-value", LATEST_SCHEMA)
         self._candle_encoder = Encoder(CANDLE_SCHEMA, candle_id)
         self._latest_encoder = Encoder(LATEST_SCHEMA, latest_id)
-
-    async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
-        give_up = time.monotonic() + self.settings.start_timeout_s
-        for delay_s in full_jitter(0.5, 5.0, random.Random()):  # noqa: S311 - jitter is no secret
-            try:
-                return await step()
-            except Unreachable as error:
-                if time.monotonic() + delay_s > give_up:
-                    raise
-                log.error("%s; trying again for %.0f s", error, give_up - time.monotonic())
-            await asyncio.sleep(delay_s)
 
     def _encode_candle(self, candle: Candle) -> bytes:
         if self._candle_encoder is None:
@@ -209,7 +209,7 @@ class Runtime:
             tick_decoder=TickDecoder(self.registry),
             judge=rules.policy.judge,
             dead_letter=dead_letters.deliver,
-            limits=Limits(s.sink_rows, s.sink_interval_ms / 1000, s.sink_max_rows),
+            limits=Limits(s.sink_rows, s.sink_interval_ms / 1000, s.sink_max_rows, drain_s=_DRAIN_S),
         )
         self.app.add_dependency(persister)
         return persister
@@ -248,113 +248,14 @@ class _App(faust.App):
         await self.runtime.close()
 
 
-def faust_app(settings: Settings) -> Any:
-    """The Faust app of these settings, without agents or tables."""
-    host = socket.gethostname() if settings.web_host in _ANY_HOST else settings.web_host
-    connection = connection_of(settings)
-    return _App(
-        settings.app_id,
-        broker=";".join(f"kafka://{server.strip()}" for server in settings.kafka_bootstrap_servers.split(",")),
-        broker_credentials=_credentials(connection),
-        broker_max_poll_records=settings.fetch_max_records,
-        broker_commit_interval=settings.commit_interval_s,
-        broker_session_timeout=settings.session_timeout_s,
-        broker_heartbeat_interval=settings.heartbeat_interval_s,
-        broker_rebalance_timeout=settings.rebalance_timeout_s,
-        broker_request_timeout=max(30.0, 2 * settings.session_timeout_s),
-        consumer_group_instance_id=settings.instance_id or None,
-        consumer_auto_offset_reset="earliest",
-        datadir=str(settings.data_dir),
-        store="rocksdb://",
-        producer_max_batch_size=1_000_000,
-        stream_buffer_maxsize=64,  # batches, not records
-        stream_wait_empty=True,
-        table_standby_replicas=settings.standby_replicas,
-        topic_disable_leader=True,
-        topic_partitions=settings.partitions,
-        web_bind=settings.web_host,
-        web_host=host,
-        web_port=settings.web_port,
-        Worker=Worker,
-    )
-
-
-def connection_of(settings: Settings) -> Connection:
-    """How to reach Kafka by these settings."""
-    password = settings.kafka_sasl_password
-    return Connection(
-        settings.kafka_bootstrap_servers,
-        settings.kafka_security_protocol,
-        settings.kafka_sasl_mechanism,
-        settings.kafka_sasl_username,
-        None if password is None else password.get_secret_value(),
-        None if settings.kafka_ssl_ca_file is None else str(settings.kafka_ssl_ca_file),
-    )
-
-
-def _credentials(connection: Connection) -> Any:
-    context = None
-    if connection.security_protocol.endswith("SSL"):
-        context = create_ssl_context(cafile=connection.ssl_ca_file)
-    if connection.sasl_mechanism is not None:
-        return faust.SASLCredentials(
-            username=connection.sasl_username,
-            password=connection.sasl_password,
-            mechanism=connection.sasl_mechanism,
-            ssl_context=context,
-        )
-    return None if context is None else faust.SSLCredentials(context)
-
-
-def registry_of(settings: Settings) -> Registry:
-    """The schema registry of these settings."""
-    password = settings.schema_registry_password
-    return Registry(
-        settings.schema_registry_url,
-        username=settings.schema_registry_username,
-        password=None if password is None else password.get_secret_value(),
-    )
-
-
-def sink_of(settings: Settings) -> ClickHouseSink:
-    """The sink of these settings."""
-    return ClickHouseSink(
-        settings.clickhouse_login_url,
-        database=settings.clickhouse_database,
-        tick_retention_days=settings.tick_retention_days,
-    )
-
-
-def rules_of(settings: Settings) -> CandleRules:
-    """What decides a candle by these settings."""
-    return CandleRules(
-        Policy(
-            settings.accepted_lateness_s * 1000,
-            settings.future_tolerance_s * 1000,
-            {exchange: delay_s * 1000 for exchange, delay_s in settings.feed_delay_s.items()},
-        ),
-        int(settings.close_delay_s * 1000),
-        settings.retention_s * 1000,
-        settings.epoch,
-    )
-
-
-def end(error: StockstreamError) -> NoReturn:
-    """Leave at once with one line: what is not committed is read again at the next start."""
-    print(f"stockstream: {error}", file=sys.stderr, flush=True)
-    os._exit(error.exit_code)
-
-
 def _now_ms() -> int:
     return int(time.time() * 1000)
 
 
+@functools.cache
 def load_app() -> Any:
     """The app of the environment's settings; a wrong setting ends the process with one line."""
     try:
         return Runtime(Settings.load()).app
     except SettingsError as error:
         end(error)
-
-
-app = load_app()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from stockstream.agents.processor import CandleProcessor
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 CLOSE_EVERY_S = 1.0
 
 
-def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[BaseException], None]) -> None:
+def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[BaseException], Awaitable[None]]) -> None:
     """Have ``app`` feed the batches of ``topic`` (one Faust topic, of several names) to ``processor``.
 
     ``fail`` ends the worker: an error here may have left a batch half done, which a new start takes up from the last
@@ -28,7 +28,7 @@ def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[Bas
             try:
                 done = await processor.process(message.tp, event.value, message.generation_id)
             except Exception as error:
-                fail(error)
+                await fail(error)
                 raise
             if done:
                 await stream.ack(event)
@@ -42,7 +42,7 @@ def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[Bas
             try:
                 await processor.close_due()
             except Exception as error:
-                fail(error)
+                await fail(error)
                 raise
 
     @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]  # Faust's is not typed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from random import Random
 from typing import TypeVar
 
@@ -58,7 +59,7 @@ class Retry:
         if self._hurried.is_set():
             await asyncio.sleep(min(delay_s, _HURRIED_CAP_S))
             return
-        try:
-            await asyncio.wait_for(self._hurried.wait(), delay_s)
-        except TimeoutError:
-            return
+        # Not wait_for: in Python 3.11 it takes a cancellation for itself when the event was set just before.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay_s):
+                await self._hurried.wait()

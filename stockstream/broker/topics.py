@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -19,16 +21,21 @@ KEPT_7_DAYS = {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY_MS)}
 KEPT_30_DAYS = {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)}
 COMPACTED = {"cleanup.policy": "compact"}
 
-_REQUEST_TIMEOUT_MS = 8000
+_CONTACT_TIMEOUT_S = 5.0
+_REQUEST_TIMEOUT_MS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic as it is created where it is missing."""
+    """A topic as it is created where it is missing.
+
+    One that is there must have exactly ``partitions``, or with ``at_least`` no fewer than that.
+    """
 
     name: str
     partitions: int
     config: Mapping[str, str] = field(default_factory=dict)
+    at_least: int | None = None
 
 
 async def ensure_topics(
@@ -37,39 +44,68 @@ async def ensure_topics(
     """Create what is missing and check the partition counts of what is there.
 
     ``changelogs`` are those of the tables: what they have tells with how many partitions candles were made so far.
-    Raises `TopicMismatch` where counts differ, and `BrokerUnreachable`.
+    Raises `TopicMismatch` where counts differ, and within some seconds `BrokerUnreachable`.
     """
-    try:
-        options = connection.aiokafka()
-        admin = AIOKafkaAdminClient(request_timeout_ms=_REQUEST_TIMEOUT_MS, **options)
-        await admin.start()
-    except (KafkaError, OSError) as error:
-        raise unreachable(connection, error) from error
-    try:
-        await _ensure(admin, specs, replication, changelogs)
-    except KafkaError as error:
-        raise unreachable(connection, error) from error
-    finally:
-        await admin.close()
+    async with _admin(connection) as (admin, found):
+        check(specs, changelogs, found)
+        missing = [spec for spec in (*specs, *changelogs) if spec.name not in found]
+        if missing:
+            await _create(admin, missing, replication)
 
 
-def unreachable(connection: Connection, error: Exception) -> BrokerUnreachable:
+@asynccontextmanager
+async def _admin(connection: Connection) -> AsyncIterator[tuple[AIOKafkaAdminClient, dict[str, int]]]:
+    """A client that has found its brokers, and the partition counts of what they have."""
+    with _overheard() as reasons:
+        admin = AIOKafkaAdminClient(request_timeout_ms=_REQUEST_TIMEOUT_MS, **connection.aiokafka())
+        try:
+            async with asyncio.timeout(_CONTACT_TIMEOUT_S):
+                await admin.start()
+                found = await partition_counts(admin)
+            yield admin, found
+        except TimeoutError as error:
+            raise unreachable(connection, f"nothing within {_CONTACT_TIMEOUT_S:g} s") from error
+        except (KafkaError, OSError) as error:
+            raise unreachable(connection, reasons[-1] if reasons else error) from error
+        finally:
+            await admin.close()
+
+
+def unreachable(connection: Connection, reason: Exception | str) -> BrokerUnreachable:
     """What to tell a user whose brokers do not answer."""
-    detail = str(error) or type(error).__name__
+    detail = str(reason) or type(reason).__name__
     return BrokerUnreachable(
         f"no Kafka broker answers at {connection.bootstrap_servers} ({detail}): start it, or set "
         "KAFKA_BOOTSTRAP_SERVERS (and the KAFKA_SASL_… and KAFKA_SSL_… settings if it is secured)"
     )
 
 
-async def _ensure(
-    admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replication: int, changelogs: Sequence[TopicSpec]
-) -> None:
-    found = await partition_counts(admin)
-    _check(specs, {spec.name: found[spec.name] for spec in changelogs if spec.name in found}, found)
-    missing = [spec for spec in (*specs, *changelogs) if spec.name not in found]
-    if not missing:
-        return
+class _Listener(logging.Handler):
+    def __init__(self, heard: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._heard = heard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        reason = record.args[-1] if isinstance(record.args, tuple) and record.args else record.getMessage()
+        self._heard.append(str(reason) or type(reason).__name__)
+
+
+@contextmanager
+def _overheard() -> Iterator[list[str]]:
+    """Keep to ourselves what aiokafka logs: the reason why a broker is not to be had is only there."""
+    logger = logging.getLogger("aiokafka")
+    heard: list[str] = []
+    listener, propagates = _Listener(heard), logger.propagate
+    logger.addHandler(listener)
+    logger.propagate = False
+    try:
+        yield heard
+    finally:
+        logger.propagate = propagates
+        logger.removeHandler(listener)
+
+
+async def _create(admin: AIOKafkaAdminClient, missing: Sequence[TopicSpec], replication: int) -> None:
     brokers = len((await admin.describe_cluster())["brokers"])
     copies = min(replication, brokers)
     if copies < replication:
@@ -91,24 +127,36 @@ async def partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
     return {topic["topic"]: len(topic["partitions"]) for topic in described}
 
 
-def _check(specs: Sequence[TopicSpec], changelogs: Mapping[str, int], found: Mapping[str, int]) -> None:
+def check(specs: Sequence[TopicSpec], changelogs: Sequence[TopicSpec], found: Mapping[str, int]) -> None:
+    """Raise `TopicMismatch` if the partition counts in ``found`` are not those wanted, or candles had others."""
+    made = next((found[spec.name] for spec in changelogs if spec.name in found), None)
     for spec in specs:
-        there = found.get(spec.name, spec.partitions)
-        if there == spec.partitions:
-            continue
-        if changelogs and all(count == spec.partitions for count in changelogs.values()):
+        there = found.get(spec.name)
+        if spec.at_least is not None:
+            if there is not None and there < spec.at_least:
+                raise TopicMismatch(
+                    f"topic {spec.name} has {there} partitions, but must have {spec.at_least}, as the tick topics do: "
+                    f"give it more (kafka-topics.sh --alter --topic {spec.name} --partitions {spec.at_least})"
+                )
+        elif made is not None:
+            _check_against_candles(spec, there, made)
+        elif there is not None and there != spec.partitions:
             raise TopicMismatch(
-                f"topic {spec.name} has {there} partitions, but the stored candles were made with {spec.partitions}, "
-                "and its symbols have moved: go on with a new STOCKSTREAM_APP_ID and "
-                f"STOCKSTREAM_PARTITIONS={there}, or produce to a new topic of {spec.partitions}"
+                f"topic {spec.name} has {there} partitions instead of {spec.partitions}: set STOCKSTREAM_PARTITIONS="
+                f"{there} if all tick topics have that many, else create it anew with {spec.partitions}"
             )
+
+
+def _check_against_candles(spec: TopicSpec, there: int | None, made: int) -> None:
+    if there is not None and there != made:
         raise TopicMismatch(
-            f"topic {spec.name} has {there} partitions instead of {spec.partitions}: set STOCKSTREAM_PARTITIONS="
-            f"{there} if all tick topics have that many, else create it anew with {spec.partitions}"
+            f"topic {spec.name} has {there} partitions, but candles were made with {made}, and its symbols have moved "
+            f"to others: create it anew with {made} and a greater STOCKSTREAM_EPOCH, or copy it into a new topic of "
+            f"{there} and go on there with STOCKSTREAM_TICK_TOPICS, STOCKSTREAM_PARTITIONS={there}, a new "
+            "STOCKSTREAM_APP_ID and a greater STOCKSTREAM_EPOCH"
         )
-    for name, there in changelogs.items():
-        if there != specs[0].partitions:
-            raise TopicMismatch(
-                f"the stored candles were made with {there} partitions ({name}), not {specs[0].partitions}: set "
-                f"STOCKSTREAM_PARTITIONS={there}, or a new STOCKSTREAM_APP_ID to start candles anew"
-            )
+    if spec.partitions != made:
+        raise TopicMismatch(
+            f"candles were made with {made} partitions, not {spec.partitions}: set STOCKSTREAM_PARTITIONS={made}, or "
+            "to start anew another STOCKSTREAM_APP_ID and other STOCKSTREAM_TICK_TOPICS"
+        )

@@ -1,0 +1,111 @@
+"""What a worker makes sure of before it runs, and how it ends when it cannot: with one line and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import logging
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import IO, NoReturn
+
+from stockstream.core.backoff import full_jitter
+from stockstream.errors import StockstreamError, Unreachable
+
+log = logging.getLogger(__name__)
+
+INTERRUPTED = 130
+_FIRST_DELAY_S = 0.5
+_GREATEST_DELAY_S = 5.0
+
+
+def end(error: StockstreamError) -> NoReturn:
+    """Leave at once with one line: what is not committed is read again at the next start."""
+    logging.shutdown()
+    # sys.stderr may have been turned into a logger
+    print(f"stockstream: {' '.join(str(error).split())}", file=sys.__stderr__, flush=True)
+    os._exit(error.exit_code)
+
+
+def leave_on_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Until the worker puts its own handlers in their place, SIGTERM and SIGINT end a process that has done nothing."""
+    for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, INTERRUPTED)):
+        loop.add_signal_handler(number, _leave, number, code)
+
+
+def _leave(number: signal.Signals, code: int) -> NoReturn:
+    log.info("%s before the start was done; ticks: none", number.name)
+    logging.shutdown()
+    os._exit(code)
+
+
+def claim(folder: Path) -> IO[str]:
+    """Make the data folder and lock it for this process; the lock holds while the answer is open.
+
+    Raises `StockstreamError` if it cannot be written or belongs to another process.
+    """
+    folder = folder.absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        lock = (folder / ".lock").open("a")
+    except OSError as error:
+        raise StockstreamError(
+            f"the data folder {folder} cannot be written ({error.strerror}): change its owner, or set "
+            "STOCKSTREAM_DATA_DIR to another"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise StockstreamError(
+            f"another worker runs on the data folder {folder}: end it, or set STOCKSTREAM_DATA_DIR to a folder of "
+            "this worker's own"
+        ) from error
+    except OSError as error:
+        lock.close()
+        raise StockstreamError(
+            f"the data folder {folder} cannot be locked ({error.strerror}): set STOCKSTREAM_DATA_DIR to a local disk"
+        ) from error
+    return lock
+
+
+async def check_port(host: str, port: int) -> None:
+    """Raise `StockstreamError` if nobody can listen there now."""
+    try:
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            told = f"port {port} of {host} is taken: end who holds it, or set STOCKSTREAM_WEB_PORT to a free one"
+        elif error.errno == errno.EACCES:
+            told = f"port {port} of {host} is not for this user: set STOCKSTREAM_WEB_PORT to one above 1023"
+        else:
+            told = f"{host} is no address to listen on ({error.strerror}): set STOCKSTREAM_WEB_HOST to one of this host"
+        raise StockstreamError(told) from error
+    server.close()
+    await server.wait_closed()
+
+
+async def patiently(step: Callable[[], Awaitable[None]], timeout_s: float) -> None:
+    """Do ``step`` until it does not raise `Unreachable`, for ``timeout_s`` at most; what is wrong is told once."""
+    give_up = time.monotonic() + timeout_s
+    told = ""
+    for delay_s in full_jitter(_FIRST_DELAY_S, _GREATEST_DELAY_S, random.Random()):  # noqa: S311 - jitter is no secret
+        try:
+            return await step()
+        except Unreachable as error:
+            left_s = give_up - time.monotonic()
+            if left_s <= 0:
+                raise type(error)(f"{error}; gave up after STOCKSTREAM_START_TIMEOUT_S={timeout_s:g}") from error
+            if str(error) != told:
+                told = str(error)
+                log.error("%s; trying again for up to %.0f s", told, left_s)
+        await asyncio.sleep(min(delay_s, left_s))
