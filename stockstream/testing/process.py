@@ -33,6 +33,13 @@ class ServerProcess:
         """Whether the process is there; a frozen one is."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Number of the process; raises ``RuntimeError`` if it was never started."""
+        if self._process is None:
+            raise RuntimeError(f"never started: {self._command[0]}")
+        return self._process.pid
+
     def start(self) -> None:
         """Run the command; does not wait for the server to be ready."""
         if self.running:

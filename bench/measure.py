@@ -1,0 +1,91 @@
+"""What a process used, and on what machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import confluent_kafka
+
+from stockstream.testing.jars import kafka_libs
+
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_PACKAGES = ("faust-streaming", "aiokafka", "rocksdict", "fastavro", "confluent-kafka")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One contender's run; ``cpu_s`` is of its process, all threads, within the window that ``seconds`` measures."""
+
+    seconds: float
+    cpu_s: float
+    peak_mb: float
+    stolen: float
+    """Share of the machine's processor time that its hypervisor gave to others, 0 to 1."""
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used, all threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
+
+
+def peak_mb(pid: int) -> float:
+    """The most memory that a process has held."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise LookupError(f"no VmHWM of process {pid}")
+
+
+class Steal:
+    """How much of the machine's processor time is taken away, from the moment this is made."""
+
+    def __init__(self) -> None:
+        self._before = _stolen()
+
+    def share(self) -> float:
+        """Of all processor time since, 0 to 1."""
+        stolen, total = _stolen()
+        return (stolen - self._before[0]) / max(1, total - self._before[1])
+
+
+def _stolen() -> tuple[int, int]:
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return fields[7], sum(fields)
+
+
+def machine() -> dict[str, object]:
+    """Cores, memory and system."""
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(memory_bytes / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that has a part in the figures."""
+    kafka = next(jar.stem.rpartition("-")[2] for jar in kafka_libs().glob("kafka-clients-*.jar"))
+    return {
+        "commit": _commit(),
+        "python": sys.version.split()[0],
+        **{package: version(package) for package in _PACKAGES},
+        "librdkafka": confluent_kafka.libversion()[0],
+        "kafka": kafka,
+    }
+
+
+def _commit() -> str:
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+    told = [git, "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    return subprocess.run(told, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
