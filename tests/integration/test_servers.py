@@ -130,6 +130,16 @@ def test_clickhouse_gives_back_what_was_inserted(
         assert found == [tuple(row) for row in ROWS if row[1] == "S1"]
 
 
+@pytest.mark.parametrize("compress", [False, "lz4", "zstd", "gzip"])
+def test_clickhouse_takes_every_block_of_a_large_insert(
+    clickhouse: ClickHouseFacade, table: str, compress: str | bool
+) -> None:
+    rows = [[i, "S" * 1000, 0.5] for i in range(5000)]  # which the driver sends in blocks of about two megabytes
+    with clickhouse_connect.get_client(host=clickhouse.host, port=clickhouse.port, compress=compress) as client:
+        assert client.insert(table, rows, column_names=COLUMNS).written_rows == len(rows)
+        assert count(client, table) == len(rows)
+
+
 def test_clickhouse_settings_last_for_their_query_only(client: Client) -> None:
     sql = "SELECT getSetting('max_threads')"
     before = client.query(sql).result_rows

@@ -19,8 +19,22 @@ from stockstream.testing.process import HOST
 
 _MAX_BODY_BYTES = 1 << 30
 _STATUS = {47: 400, 62: 400, 60: 404, 81: 404, 516: 403}
+
+
+def _unpack_lz4(body: bytes) -> bytes:
+    """All of a body, which has a frame for each block of rows; the library's own function reads the first one only."""
+    unpacked = bytearray()
+    while body:
+        frame = lz4.frame.LZ4FrameDecompressor()
+        unpacked += frame.decompress(body)
+        if not frame.eof:
+            raise ValueError("the last lz4 frame is cut off")
+        body = frame.unused_data or b""
+    return bytes(unpacked)
+
+
 _CODECS: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = {
-    "lz4": (lz4.frame.compress, lz4.frame.decompress),
+    "lz4": (lz4.frame.compress, _unpack_lz4),
     "zstd": (zstd.compress, zstd.decompress),
     "gzip": (gzip.compress, gzip.decompress),
 }
