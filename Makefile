@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := test
-.PHONY: setup servers check test demo bench
+.PHONY: setup servers check check-deploy secrets test demo bench
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -20,6 +20,16 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+# What Docker Compose itself would say of docker-compose.yml; needs Go, but no Docker.
+check-deploy:
+	mkdir -p .cache
+	cd tools/compose-check && test -z "$$(gofmt -l .)" && go vet . && go build -o $(CURDIR)/.cache/compose-check .
+	.cache/compose-check docker-compose.yml small full
+
+secrets:
+	deploy/make-secrets.sh
 
 test: setup check
 	$(BIN)/pytest
