@@ -50,8 +50,12 @@ def dict_stores() -> Stores:
 
 def opened(stores: Mapping[str, Any]) -> StoreRows:
     rows = StoreRows(stores)
-    list(rows.load())
+    list(rows.load(everything_is_committed))
     return rows
+
+
+def everything_is_committed(topic_id: int) -> int:
+    return 1 << 40
 
 
 def write(stores: Stores, changes: Changes) -> None:
@@ -173,12 +177,22 @@ class TestLoading:
             ]
         )
         stores["5m"].write([(encode_key(other), row_of(4, closed=True).encode())])
-        found = dict(StoreRows(stores).load())
+        found = dict(StoreRows(stores).load(everything_is_committed))
         assert {at: data(row) for at, row in found.items()} == {
             open_row: row_of(1).encode(),
             newest: row_of(3, closed=True).encode(),
             other: row_of(4, closed=True).encode(),
         }
+
+    def test_yields_rows_that_closed_where_reading_goes_on(self) -> None:
+        """They may have been stored and not yet sent; what closed earlier has been, or nothing would be committed."""
+        stores = dict_stores()
+        before, at_the_end, newest = (("1m", KEY, start * DAY) for start in (1, 2, 3))
+        for at, closed_at in ((before, 40), (at_the_end, 41), (newest, 30)):
+            row = row_of(closed_at, closed=True)
+            row.closed_at = closed_at
+            stores["1m"].write([(encode_key(at), row.encode())])
+        assert dict(StoreRows(stores).load(lambda topic_id: 42)).keys() == {at_the_end, newest}
 
     def test_knows_the_newest_place_of_each_topic(self) -> None:
         stores = dict_stores()
