@@ -1,0 +1,142 @@
+"""``stockstream produce``: a venue's live ticks into its topic, for deployments without producers in the workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stockstream.broker.producer import TickProducer
+from stockstream.broker.topics import KEPT_7_DAYS, TopicSpec, ensure_topics, unreachable
+from stockstream.cli.connect import connection_of, registry_of, subject_of, tick_schema_of
+from stockstream.cli.ingest_report import Report
+from stockstream.codecs import Encoder
+from stockstream.errors import InvalidInput, SettingsError
+from stockstream.settings import Settings
+from stockstream.sources.catalog import SOURCES, Source, source_of
+from stockstream.sources.runner import ConnectionRunner
+
+log = logging.getLogger(__name__)
+
+_CONNECT_S = 9.0
+_FLUSH_S = 10.0
+_LEAVE_S = 10.0
+
+
+@click.command()
+@click.argument("source", type=click.Choice(sorted(SOURCES)))
+@click.option("--symbols", help="Comma-separated. [default: SYMBOLS]")
+@click.option("--symbols-file", type=click.Path(), help="A file with one symbol a line; what follows a # is ignored.")
+@click.option("--url", help="Where the venue is, if not at its own address.")
+@click.option("--report-every", type=click.FloatRange(min=1), default=60, show_default=True, help="Seconds.")
+def command(source: str, symbols: str | None, symbols_file: str | None, url: str | None, report_every: float) -> None:
+    """Produce the live ticks of SOURCE until Ctrl+C or SIGTERM, which write what was received."""
+    settings = Settings.load()
+    venue = SOURCES[source]
+    wanted = _owned(venue, _wanted(settings, symbols, symbols_file))
+    logging.getLogger("stockstream").setLevel(logging.INFO)
+    code = asyncio.run(_produce(settings, venue, wanted, url or venue.url, report_every))
+    click.get_current_context().exit(code)
+
+
+def _wanted(settings: Settings, listed: str | None, path: str | None) -> list[str]:
+    if listed is not None and path is not None:
+        raise click.UsageError("--symbols and --symbols-file are both given: keep one")
+    if path is not None:
+        try:
+            lines = Path(path).read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"{path} cannot be read: {error}") from error
+        names = [line.partition("#")[0].strip() for line in lines]
+    else:
+        names = list(settings.symbols) if listed is None else [name.strip() for name in listed.split(",")]
+    found = list(dict.fromkeys(name for name in names if name))
+    if not found:
+        raise SettingsError("no symbols to subscribe: set SYMBOLS=AAPL,BTC-USD or give --symbols or --symbols-file")
+    return found
+
+
+def _owned(venue: Source, symbols: Sequence[str]) -> list[str]:
+    for symbol in symbols:
+        owner = source_of(symbol)
+        if owner is not venue:
+            raise InvalidInput(f"{symbol} belongs to {owner.name}, not to {venue.name}: produce it with that source")
+    return list(symbols)
+
+
+async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], url: str, report_every_s: float) -> int:
+    stopping, ended_by = asyncio.Event(), []
+    loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        ended_by.append(number)
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    producer = await _producer(settings, venue)
+    runners = [
+        ConnectionRunner(venue.make_feed(url), chunk, producer.send, now_ms=_now_ms)
+        for chunk in _chunks(symbols, venue.capabilities.symbols_per_connection)
+    ]
+    report = Report(venue.name, runners, producer, _now_ms)
+    running: list[asyncio.Task[Any]] = [asyncio.create_task(runner.run()) for runner in runners]
+    reporting = asyncio.create_task(_report(report, report_every_s))
+    waiting: asyncio.Task[Any] = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({waiting, *running}, return_when=asyncio.FIRST_COMPLETED)
+        producer.stop_waiting()
+        await asyncio.gather(*(runner.stop() for runner in runners))
+        await asyncio.wait(running, timeout=_LEAVE_S)
+        for task in running:
+            if task.done():
+                task.result()
+    finally:
+        for task in (reporting, waiting, *running):
+            task.cancel()
+        unwritten = await producer.close(_FLUSH_S)
+        report.print_table()
+    if unwritten:
+        return 1
+    return 128 + ended_by[0] if ended_by else 0
+
+
+async def _producer(settings: Settings, venue: Source) -> TickProducer:
+    """A producer that is connected, into a topic and subject that exist."""
+    topic = settings.topic(venue.topic)
+    connection = connection_of(settings)
+    spec = TopicSpec(topic, settings.partitions, KEPT_7_DAYS)
+    try:
+        await asyncio.wait_for(ensure_topics(connection, [spec], settings.replication), _CONNECT_S)
+    except TimeoutError as error:
+        raise unreachable(connection, error) from error
+    registry = registry_of(settings)
+    try:
+        schema = tick_schema_of(settings)
+        encoder = Encoder(schema, await registry.ensure(subject_of(topic), schema))
+    finally:
+        await registry.close()
+    producer = TickProducer(connection, topic, encoder, now_ms=_now_ms)
+    await producer.start()
+    return producer
+
+
+async def _report(report: Report, every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        report.log()
+
+
+def _chunks(symbols: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for first in range(0, len(symbols), size):
+        yield symbols[first : first + size]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

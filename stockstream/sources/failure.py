@@ -1,0 +1,41 @@
+"""Why a connection ended or was not made, and whether trying again soon can help."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+
+from stockstream.sources.contract import Feed
+
+_CAUSES: tuple[tuple[type[Exception], str], ...] = (
+    (ConnectionRefusedError, "refused"),
+    (TimeoutError, "no answer"),
+    (socket.gaierror, "unknown host"),
+    (ssl.SSLError, "no TLS"),
+    (ConnectionError, "aborted"),
+    (InvalidHandshake, "no WebSocket"),
+    (OSError, "unreachable"),
+)
+
+
+def cause_of(error: Exception) -> str:
+    """The cause as ``gap`` records give it: ``closed 1001``, ``aborted``, ``refused``, ``no answer`` and so on."""
+    if isinstance(error, ConnectionClosed):
+        return "aborted" if error.rcvd is None else f"closed {error.rcvd.code}"
+    if isinstance(error, InvalidStatus):
+        return f"refused with HTTP {error.response.status_code}"
+    for kind, cause in _CAUSES:
+        if isinstance(error, kind):
+            return cause
+    return type(error).__name__
+
+
+def fatal_reason(feed: Feed, error: Exception) -> str | None:
+    """What a human has to mend before it is of use to try again, whatever the venue or by what the venue says."""
+    if isinstance(error, InvalidURI):
+        return f"{feed.url} is no WebSocket address"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate of {feed.url} is not trusted: {error.verify_message}"
+    return feed.fatal(error)

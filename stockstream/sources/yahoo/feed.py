@@ -1,0 +1,103 @@
+"""Yahoo's streamer as a feed. Undocumented by Yahoo, and granted for personal use only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from websockets.exceptions import InvalidStatus
+
+from stockstream.models import Tick
+from stockstream.sources.contract import Capabilities, Frame
+from stockstream.sources.yahoo.parse import parse
+
+URL = "wss://streamer.finance.yahoo.com/?version=2"
+
+_REFUSED = {400, 401, 403, 404, 405, 410}
+_MINUTE_MS, _DAY_MINUTES = 60_000, 1440
+_MONDAY = 4 * _DAY_MINUTES  # the epoch began on a Thursday
+
+_WEEKDAY_HOURS: dict[str, tuple[tuple[int, int], ...]] = {
+    "": ((14 * 60 + 30, 20 * 60),),
+    "VN": ((2 * 60 + 15, 4 * 60 + 30), (6 * 60, 7 * 60 + 30)),
+    "L": ((8 * 60, 15 * 60 + 30),),
+    "DE": ((8 * 60, 15 * 60 + 30),),
+    "T": ((0, 2 * 60 + 30), (3 * 60 + 30, 6 * 60)),
+    "HK": ((1 * 60 + 30, 4 * 60), (5 * 60, 8 * 60)),
+    "=X": ((0, 20 * 60),),
+    "=F": ((0, 20 * 60),),
+}
+"""Minutes of a UTC weekday in which an exchange, by its suffix, trades all year round whatever the daylight saving.
+
+Narrower than the sessions are, and without holidays: it only decides whether silence is suspicious.
+"""
+
+
+class YahooFeed:
+    """One connection's worth of Yahoo's protocol; remembers which symbols have not been heard of yet."""
+
+    name = "yahoo"
+    capabilities = Capabilities(kind="snapshots", symbols_per_connection=100, silence_s=60.0)
+
+    def __init__(self, url: str = URL) -> None:
+        self.url = url
+        self._groups: dict[str, str] = {}
+        self._unheard: dict[str, int] = {}
+
+    def subscribe(self, symbols: Sequence[str], now_ms: int) -> list[str]:
+        """One frame for all of them."""
+        self._groups.update({symbol: _group(symbol) for symbol in symbols})
+        self._unheard.update(dict.fromkeys(symbols, now_ms))
+        return [json.dumps({"subscribe": list(symbols)})]
+
+    def unsubscribe(self, symbols: Sequence[str]) -> list[str]:
+        """One frame for all of them."""
+        for symbol in symbols:
+            self._groups.pop(symbol, None)
+            self._unheard.pop(symbol, None)
+        return [json.dumps({"unsubscribe": list(symbols)})]
+
+    def parse(self, frame: Frame, received_ms: int) -> list[Tick]:
+        """A snapshot, or nothing.
+
+        Yahoo answers a subscription with the last known price, possibly days old: that one is of kind ``quote``.
+        """
+        tick = parse(frame, received_ms)
+        if tick is None:
+            return []
+        if self._unheard:
+            subscribed_ms = self._unheard.pop(tick.symbol, 0)
+            if tick.event_time < subscribed_ms:
+                tick.kind = "quote"
+        return [tick]
+
+    def is_open(self, now_ms: int) -> bool:
+        """Whether any of the subscribed symbols is surely traded now."""
+        minute = (now_ms // _MINUTE_MS - _MONDAY) % (7 * _DAY_MINUTES)
+        day, minute = divmod(minute, _DAY_MINUTES)
+        for group in set(self._groups.values()):
+            if group == "crypto":
+                return True
+            if day < 5 and any(start <= minute < end for start, end in _WEEKDAY_HOURS.get(group, ())):
+                return True
+        return False
+
+    def fatal(self, error: Exception) -> str | None:
+        """A refusal that is not about load: the address is wrong, or this network is not wanted."""
+        if isinstance(error, InvalidStatus) and error.response.status_code in _REFUSED:
+            return f"Yahoo refuses connections with HTTP {error.response.status_code}: see the address {self.url}"
+        return None
+
+
+def _group(symbol: str) -> str:
+    """What decides the hours of a symbol: its exchange suffix, ``crypto``, or ``?`` where nothing is known."""
+    if symbol[-2:] in ("=X", "=F"):
+        return symbol[-2:]
+    if symbol.startswith("^"):
+        return "?"
+    _, dot, suffix = symbol.rpartition(".")
+    if dot:
+        return suffix
+    # BTC-USD is a pair of currencies, BRK-B a class of shares.
+    _, dash, last = symbol.rpartition("-")
+    return "crypto" if dash and len(last) > 2 else ""

@@ -1,0 +1,109 @@
+"""Yahoo's frames as ticks.
+
+A frame is JSON, ``{"type": "pricing", "message": "<base64 of one PricingData>"}``. Its floats are 32 bits wide: they
+are read as the shortest decimal that names the same float, which is what Yahoo displays. A zero is not told from an
+absent field on the wire. The times are whole seconds, in epoch ms.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import struct
+from typing import Any
+
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # its stubs are a package apart
+from yfinance.pricing_pb2 import PricingData
+
+from stockstream.errors import BadMessage
+from stockstream.models import Tick, is_symbol
+from stockstream.sources.contract import Frame
+
+CRYPTOCURRENCY, HEARTBEAT = 41, 7
+"""Values of ``quote_type``, an open set."""
+
+_CRYPTO_EXCHANGE = "CCC"
+_FLOAT32 = struct.Struct("<f")
+_SHOWN = 80
+
+
+def parse(frame: Frame, received_ms: int) -> Tick | None:
+    """The snapshot of a frame, None if it carries none (heartbeats, ``{}``); raises `BadMessage` only.
+
+    ``day_volume`` is -1 where Yahoo sent none and for cryptocurrencies, whose volumes (and ``last_size``) are those of
+    the last 24 hours: they go to ``volume_24h``.
+    """
+    message = _message(frame)
+    if message is None:
+        return None
+    try:
+        pricing = PricingData.FromString(binascii.a2b_base64(message, strict_mode=True))
+    except (ValueError, DecodeError) as error:
+        raise BadMessage(f"no base64 of a PricingData: {_shown(message)} ({error})") from error
+    if pricing.quote_type == HEARTBEAT:
+        return None
+    if not is_symbol(pricing.id):
+        raise BadMessage(f"a PricingData without a usable symbol: {_shown(pricing.id)}")
+    return _tick(pricing, received_ms)
+
+
+def _message(frame: Frame) -> str | None:
+    try:
+        content = json.loads(frame)
+    except (ValueError, RecursionError) as error:
+        raise BadMessage(f"no JSON: {_shown(frame)}") from error
+    if not isinstance(content, dict):
+        raise BadMessage(f"no JSON object: {_shown(frame)}")
+    message = content.get("message")
+    if not message:
+        return None
+    if not isinstance(message, str):
+        raise BadMessage(f"a message that is no text: {_shown(frame)}")
+    return message
+
+
+def _tick(pricing: Any, received_ms: int) -> Tick:
+    is_crypto = pricing.quote_type == CRYPTOCURRENCY or pricing.exchange == _CRYPTO_EXCHANGE
+    time_ms, volume = pricing.time, pricing.day_volume
+    tick = Tick(
+        pricing.id,
+        time_ms,
+        _decimal(pricing.price),
+        0.0 if is_crypto else float(max(pricing.last_size, 0)),
+        -1 if is_crypto or volume <= 0 else volume,
+        -1,
+        "snapshot",
+        received_ms,
+        str(time_ms),
+        pricing.exchange,
+        pricing.quote_type,
+        pricing.market_hours,
+        _decimal(pricing.change_percent),
+        _decimal(pricing.change),
+        str(pricing.price_hint),
+    )
+    if currency := pricing.currency:
+        tick.currency = currency
+    if is_crypto and (volume := pricing.vol_24hr or volume) > 0:
+        tick.volume_24h = float(volume)
+    if bid := pricing.bid:
+        tick.bid, tick.bid_size = _decimal(bid), float(pricing.bid_size)
+    if ask := pricing.ask:
+        tick.ask, tick.ask_size = _decimal(ask), float(pricing.ask_size)
+    return tick
+
+
+def _decimal(wide: float) -> float:
+    """The shortest decimal that names the same float32: 232.35 for 232.35000610351562."""
+    for form in ("%.6g", "%.7g", "%.8g"):
+        short = float(form % wide)
+        try:
+            if _FLOAT32.unpack(_FLOAT32.pack(short))[0] == wide:
+                return short
+        except OverflowError:  # rounded up beyond the greatest float32
+            continue
+    return float(f"{wide:.9g}")
+
+
+def _shown(content: Frame) -> str:
+    return repr(content[:_SHOWN])
