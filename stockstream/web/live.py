@@ -15,6 +15,7 @@ from mode import Service
 
 from stockstream.errors import BadMessage, RegistryUnreachable, Unreachable
 from stockstream.models import Candle, Latest
+from stockstream.push import Hub
 from stockstream.web.recent import Recent
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class LiveView(Service):
 
     ``ready`` turns true, for good, when everything has been read that was there at the start. ``degraded`` says what
     is wrong while Kafka or the registry is away; the view then answers with what it has and goes on where it was.
+    ``hub`` tells live clients of every state that is taken in.
     """
 
     def __init__(
@@ -54,7 +56,8 @@ class LiveView(Service):
         history_s: float = 7200.0,
     ) -> None:
         super().__init__()
-        self.recent = Recent(history_s)
+        self.hub = Hub()
+        self.recent = Recent(history_s, self.hub.publish)
         self.ready = False
         self.degraded: str | None = None
         self.undecodable = 0

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from stockstream.models import Candle, Latest
 
 Series = tuple[str, str]
 """(interval, session)."""
+
+LATEST = "latest"
+CANDLE = "candle"
 
 
 class Recent:
@@ -13,10 +19,14 @@ class Recent:
 
     A candle is kept while it ended at most ``history_s`` before the newest of its series begins; the newest itself
     always. Of two states of one candle or price the greater version stays, in whatever order they come.
+
+    ``publish`` is called with every state that is taken in, after it is: with the key (`LATEST`, symbol) and a price,
+    or None where it is dropped; with (`CANDLE`, symbol, interval, session, window_start) and a candle.
     """
 
-    def __init__(self, history_s: float) -> None:
+    def __init__(self, history_s: float, publish: Callable[[tuple[Any, ...], Latest | Candle | None], None]) -> None:
         self.latest: dict[str, Latest] = {}
+        self._publish = publish
         self._history_ms = int(history_s * 1000)
         self._series: dict[str, dict[Series, dict[int, Candle]]] = {}
 
@@ -35,20 +45,22 @@ class Recent:
         known = self.latest.get(latest.symbol)
         if known is None or latest.version > known.version:
             self.latest[latest.symbol] = latest
+            self._publish((LATEST, latest.symbol), latest)
 
     def drop_latest(self, symbol: str) -> None:
         """Forget a symbol's latest price, as a null record in its topic demands."""
-        self.latest.pop(symbol, None)
+        if self.latest.pop(symbol, None) is not None:
+            self._publish((LATEST, symbol), None)
 
     def put_candle(self, candle: Candle) -> None:
         """Take in a state of a candle."""
         windows = self._series.setdefault(candle.symbol, {}).setdefault((candle.interval, candle.session), {})
         known = windows.get(candle.window_start)
-        if known is not None:
-            if candle.version > known.version:
-                windows[candle.window_start] = candle
+        if known is not None and candle.version <= known.version:
             return
         windows[candle.window_start] = candle
-        oldest_end_ms = max(windows) - self._history_ms
-        for start_ms in [start for start, held in windows.items() if held.window_end < oldest_end_ms]:
-            del windows[start_ms]
+        if known is None:
+            oldest_end_ms = max(windows) - self._history_ms
+            for start_ms in [start for start, held in windows.items() if held.window_end < oldest_end_ms]:
+                del windows[start_ms]
+        self._publish((CANDLE, *candle.key), candle)

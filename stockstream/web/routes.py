@@ -8,10 +8,13 @@ from aiohttp import web
 
 from stockstream.sinks.contract import Sink
 from stockstream.web.candles import Candles
+from stockstream.web.docs import Documents
 from stockstream.web.health import Check, Health
 from stockstream.web.latest import LatestPrices
 from stockstream.web.live import LiveView
+from stockstream.web.page import Page
 from stockstream.web.problem import problems, set_headers
+from stockstream.web.stream import Stream
 from stockstream.web.tables import TableViews
 
 
@@ -32,6 +35,7 @@ def install(
     web_app.middlewares.insert(0, problems)
     web_app.on_response_prepare.append(set_headers)
     latest, candles, health = LatestPrices(live, now_ms), Candles(live, sink), Health(checks)
+    stream, documents, page = Stream(live, now_ms), Documents(), Page()
     web_app.add_routes(
         [
             web.get("/latest", latest.list_all),
@@ -39,7 +43,17 @@ def install(
             web.get("/candles/{symbol}", candles.get),
             web.get("/health/live", health.live),
             web.get("/health/ready", health.ready),
+            web.get("/stream", stream.get, allow_head=False),  # an answer without a body would never end
+            web.get("/openapi.json", documents.openapi),
+            web.get("/docs", documents.docs),
+            web.get("/", page.index),
+            web.get("/static/{path:.+}", page.static),
         ]
     )
     if tables is not None:
         web_app.router.add_get("/tables/{name}/{symbol}", tables.get)
+
+    async def end_streams(_web_app: web.Application) -> None:
+        live.hub.close()  # else the server waits for its open handlers, up to a minute
+
+    web_app.on_shutdown.append(end_streams)

@@ -29,7 +29,7 @@ def sink() -> MemorySink:
 @pytest.fixture
 async def client(live: LiveView, sink: MemorySink, now_ms: Callable[[], int], serve: Serve) -> Client:
     app = web.Application()
-    install(app, live=live, sink=sink, checks=[], now_ms=now_ms)
+    install(app, live=live, sink=sink, tables=None, checks=[], now_ms=now_ms)
     return await serve(app)
 
 
@@ -209,7 +209,7 @@ async def test_a_storage_that_is_away_is_told_and_not_papered_over(
 
     live.recent.put_candle(make_candle())
     app = web.Application()
-    install(app, live=live, sink=Away(), checks=[], now_ms=now_ms)
+    install(app, live=live, sink=Away(), tables=None, checks=[], now_ms=now_ms)
     response = await (await serve(app)).get("/candles/BTC-USD")
     assert response.status == 503
     assert response.headers["Retry-After"]
@@ -222,7 +222,7 @@ async def test_without_a_sink_the_live_view_answers_alone(
     for window in range(-4, 1):
         live.recent.put_candle(make_candle(window))
     app = web.Application()
-    install(app, live=live, sink=None, checks=[], now_ms=now_ms)
+    install(app, live=live, sink=None, tables=None, checks=[], now_ms=now_ms)
     client = await serve(app)
     assert len(await candles(client)) == 5
     assert len(await candles(client, "?limit=2")) == 2

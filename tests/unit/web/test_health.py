@@ -37,7 +37,9 @@ async def test_only_a_required_check_makes_a_worker_unready(
     word: str,
 ) -> None:
     app = web.Application()
-    install(app, live=live, sink=None, checks=[lambda check=check: check for check in checks], now_ms=now_ms)  # type: ignore[misc]
+    install(
+        app, live=live, sink=None, tables=None, checks=[lambda check=check: check for check in checks], now_ms=now_ms
+    )  # type: ignore[misc]
     client = await serve(app)
     response = await client.get("/health/ready")
     assert response.status == status
@@ -52,7 +54,7 @@ async def test_checks_are_asked_each_time(
 ) -> None:
     states = [RECOVERING, FINE]
     app = web.Application()
-    install(app, live=live, sink=None, checks=[lambda: states.pop(0)], now_ms=now_ms)
+    install(app, live=live, sink=None, tables=None, checks=[lambda: states.pop(0)], now_ms=now_ms)
     client = await serve(app)
     assert [(await client.get("/health/ready")).status for _ in range(2)] == [503, 200]
 

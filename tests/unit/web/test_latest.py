@@ -19,7 +19,7 @@ async def client(
     live: LiveView, now_ms: Callable[[], int], serve: Callable[[web.Application], Awaitable[Client]]
 ) -> Client:
     app = web.Application()
-    install(app, live=live, sink=None, checks=[], now_ms=now_ms)
+    install(app, live=live, sink=None, tables=None, checks=[], now_ms=now_ms)
     return await serve(app)
 
 
