@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -94,18 +94,20 @@ async def check_port(host: str, port: int) -> None:
     await server.wait_closed()
 
 
-async def patiently(step: Callable[[], Awaitable[None]], timeout_s: float) -> None:
-    """Do ``step`` until it does not raise `Unreachable`, for ``timeout_s`` at most; what is wrong is told once."""
+async def patiently(steps: Sequence[Callable[[], Awaitable[None]]], timeout_s: float) -> None:
+    """Do ``steps``, each until it raises no `Unreachable`, all within ``timeout_s``; what is wrong is told once."""
     give_up = time.monotonic() + timeout_s
     told = ""
-    for delay_s in full_jitter(_FIRST_DELAY_S, _GREATEST_DELAY_S, random.Random()):  # noqa: S311 - jitter is no secret
-        try:
-            return await step()
-        except Unreachable as error:
-            left_s = give_up - time.monotonic()
-            if left_s <= 0:
-                raise type(error)(f"{error}; gave up after STOCKSTREAM_START_TIMEOUT_S={timeout_s:g}") from error
-            if str(error) != told:
-                told = str(error)
-                log.error("%s; trying again for up to %.0f s", told, left_s)
-        await asyncio.sleep(min(delay_s, left_s))
+    for step in steps:
+        for delay_s in full_jitter(_FIRST_DELAY_S, _GREATEST_DELAY_S, random.Random()):  # noqa: S311 - no secret
+            try:
+                await step()
+                break
+            except Unreachable as error:
+                left_s = give_up - time.monotonic()
+                if left_s <= 0:
+                    raise type(error)(f"{error}; gave up after STOCKSTREAM_START_TIMEOUT_S={timeout_s:g}") from error
+                if str(error) != told:
+                    told = str(error)
+                    log.error("%s; trying again for up to %.0f s", told, left_s)
+            await asyncio.sleep(min(delay_s, left_s))

@@ -132,7 +132,7 @@ class Runtime:
         self._claimed = claim(conf.datadir)
         if conf.web_enabled:
             await check_port(conf.web_bind, conf.web_port)
-        await patiently(self._ensure_topics_and_schemas, self.settings.start_timeout_s)
+        await patiently([self._ensure_topics, self._ensure_schemas], self.settings.start_timeout_s)
         if self.sink is not None and self.settings.clickhouse_url.startswith("chdb:"):
             with suppress(Unreachable):  # the persister says so, and tries again
                 await self.sink.start()
@@ -155,10 +155,6 @@ class Runtime:
             end(error)
         log.critical("a batch failed", exc_info=error)
         poison(self.app, "the tables", error)
-
-    async def _ensure_topics_and_schemas(self) -> None:
-        await self._ensure_topics()
-        await self._ensure_schemas()
 
     async def _ensure_topics(self) -> None:
         s = self.settings
@@ -216,7 +212,7 @@ class Runtime:
 
     def _serve(self, topics: list[str]) -> None:
         views = TableViews(
-            self.app, self.app.topic(topics[0]), self.processor, self._latest_decoder, self.tables.names, _now_ms
+            self.app, topics[0], self.processor, self._latest_decoder, self.tables.names, _now_ms
         )
         routes.install(
             self.app.web.web_app,

@@ -113,11 +113,14 @@ async def _create(admin: AIOKafkaAdminClient, missing: Sequence[TopicSpec], repl
     reply = await admin.create_topics(
         [NewTopic(spec.name, spec.partitions, copies, topic_configs=dict(spec.config)) for spec in missing]
     )
+    created = []
     for name, code, *message in reply.topic_errors:
-        # Another worker may have been faster.
-        if code not in (0, TopicAlreadyExistsError.errno):
+        if code == 0:
+            created.append(name)
+        elif code != TopicAlreadyExistsError.errno:  # another worker may have been faster
             raise StockstreamError(f"cannot create topic {name}: {message[0] if message else for_code(code).__name__}")
-    log.info("created topics %s", ", ".join(spec.name for spec in missing))
+    if created:
+        log.info("created topics %s", ", ".join(created))
 
 
 async def partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:

@@ -30,6 +30,7 @@ _ORIGIN_COLUMNS = ("verdict", "topic", "partition", "offset")
 
 # Server codes that say "this row can never be stored": not parsed, not converted, out of range, constraint violated.
 _DATA_CODES = {6, 26, 27, 38, 41, 43, 53, 69, 70, 72, 117, 131, 190, 321, 349, 407, 467, 469, 691}
+_LOGIN_CODES = {192, 193, 194, 516}
 # What the driver lets through when a value does not fit its column.
 _DATA_ERRORS = (DataError, TypeError, ValueError, OverflowError, AttributeError, struct.error)
 _OTHER_ERRORS = (ClickHouseError, OSError, RuntimeError)
@@ -127,10 +128,10 @@ class ClickHouseSink:
         except _OTHER_ERRORS as error:
             if getattr(error, "code", None) in _DATA_CODES:
                 raise SinkRefused(self._told("refuses the rows", error)) from error
-            raise SinkUnreachable(self._told("is not usable", error)) from error
+            raise SinkUnreachable(self._told("is not usable", error) + _advice(error)) from error
 
     def _told(self, what: str, error: Exception) -> str:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = " ".join(str(_root(error) or error).split())[:300] or type(error).__name__
         if self._url.password:
             reason = reason.replace(self._url.password, "***").replace(unquote(self._url.password), "***")
         return f"ClickHouse at {self._where} {what}: {reason}"
@@ -192,6 +193,22 @@ class ClickHouseSink:
             if client is not None:
                 client.close()
         self._writer = self._reader = None
+
+
+def _root(error: BaseException) -> OSError | None:
+    """What the network said, which the driver and its pool wrap in lines of their own; None if it is not that."""
+    cause: BaseException | None = error
+    while cause is not None and not (isinstance(cause, OSError) and cause.strerror):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
+def _advice(error: BaseException) -> str:
+    if _root(error) is not None:
+        return "; start it, or set CLICKHOUSE_URL"
+    if getattr(error, "code", None) in _LOGIN_CODES:
+        return "; set STOCKSTREAM_CLICKHOUSE_USER and STOCKSTREAM_CLICKHOUSE_PASSWORD"
+    return ""
 
 
 def _checked(url: str) -> SplitResult:
