@@ -23,6 +23,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from rocksdict import WriteBatch
@@ -391,6 +392,17 @@ def let_go(app: Any, message: Any) -> None:
 def is_ours(app: Any, tp: TP, generation: int) -> bool:
     """Whether the partition was assigned in this generation of the group and still is."""
     return generation == app.consumer_generation_id and tp in app.consumer.assignment()
+
+
+def owner_url(app: Any, topic: str, key: bytes) -> str | None:
+    """The base URL of the worker that owns the partition of a source topic's key; None while that is not known."""
+    try:
+        # Not Faust's router: it asks the producer, which knows the partitions of no topic that it does not write to.
+        partition = app.consumer.key_partition(topic, key)
+    except ConsumerNotStarted:
+        return None
+    owner: str | None = app.assignor._external_tps_url.get(TP(topic, partition))
+    return owner
 
 
 def sought_offset(app: Any, tp: TP) -> int | None:

@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
+from stockstream.broker.transport import owner_url
 from stockstream.errors import InvalidInput, PartitionMoved
 from stockstream.models import Candle, Latest, check_symbol
 from stockstream.web.candles import candle_json
@@ -68,12 +70,11 @@ class TableViews:
         name, symbol = request.match_info["name"], check_symbol(request.match_info["symbol"])
         if name not in self._tables:
             raise InvalidInput(f"{name!r} is no table: use one of {', '.join(self._tables)}")
-        try:
-            owner = self._app.router.external_topic_key_store(self._topic, symbol)
-        except KeyError:
+        owner = owner_url(self._app, self._topic.get_topic_name(), symbol.encode())
+        if owner is None:
             return _moving(request, "its partition is owned by nobody yet")
-        if str(owner).rstrip("/") != str(self._app.conf.canonical_url).rstrip("/"):
-            return await self._forward(owner, request)
+        if owner.rstrip("/") != str(self._app.conf.canonical_url).rstrip("/"):
+            return await self._forward(URL(owner), request)
         try:
             return await self._here(request, name, symbol)
         except PartitionMoved as error:
@@ -93,7 +94,7 @@ class TableViews:
                 return problem(request, 404, f"table {name} has no row of {symbol}")
         return web.json_response({"table": name, "symbol": symbol, "rows": rows})
 
-    async def _forward(self, owner: Any, request: web.Request) -> web.Response:
+    async def _forward(self, owner: URL, request: web.Request) -> web.Response:
         if "X-Stockstream-Forwarded" in request.headers:
             return _moving(request, "the workers do not agree on its owner yet")
         url = owner.join(request.rel_url)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiokafka.structs import ConsumerRecord
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from stockstream.broker.transport import install
@@ -27,6 +28,7 @@ class FakeThread:
         self.commits: list[dict[TP, int]] = []
         self.sought: list[dict[TP, int]] = []
         self.asked_for: Any = None
+        self.partitions: dict[bytes, int] | None = {}
 
     async def getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
         self.asked_for = active_partitions
@@ -44,6 +46,11 @@ class FakeThread:
 
     def assignment(self) -> set[TP]:
         return self.assigned
+
+    def key_partition(self, topic: str, key: bytes, partition: int | None = None) -> int | None:
+        if self.partitions is None:
+            raise ConsumerNotStarted
+        return self.partitions.get(key)
 
     def highwater(self, tp: TP) -> int:
         return 1000

@@ -15,6 +15,7 @@ from stockstream.broker.transport import (
     is_caught_up,
     is_ours,
     let_go,
+    owner_url,
     read_again,
     sought_offset,
 )
@@ -215,6 +216,19 @@ class TestAnswers:
         assert is_ours(batched, SOURCE, 1)
         assert not is_ours(batched, SOURCE, 0)
         assert not is_ours(batched, OTHER, 1)
+
+    def test_a_keys_owner_is_that_of_its_partition(self, batched: Any) -> None:
+        batched.assignor.external_topic_distribution = {
+            "http://one:1": {"ticks": {0}},
+            "http://other:2": {"ticks": {1}},
+        }
+        batched.consumer._thread.partitions = {b"A": 1, b"B": 5}
+        assert owner_url(batched, "ticks", b"A") == "http://other:2"
+        assert owner_url(batched, "ticks", b"B") is None
+
+    def test_nobody_is_a_keys_owner_before_the_group_is_joined(self, batched: Any) -> None:
+        batched.consumer._thread.partitions = None
+        assert owner_url(batched, "ticks", b"A") is None
 
     def test_caught_up_is_at_the_end_of_the_log(self, batched: Any) -> None:
         assert is_caught_up(batched, SOURCE, 1000)
