@@ -41,6 +41,7 @@ REFETCH_TIMEOUT_S = 5.0
 class _Refetch:
     """Reading again was asked for from ``wanted`` on, because ``found`` had come instead."""
 
+    generation: int
     wanted: int
     found: int
     until: float
@@ -108,7 +109,7 @@ class CandleProcessor:
             async with self._locks[number]:
                 at_work = await self._partition(number)
                 idle = all([await self._is_idle(tp, generation) for tp in tps])
-                if tps[0] not in active_partitions(self._app, self._topics):
+                if generation != self._generation() or tps[0] not in active_partitions(self._app, self._topics):
                     return
                 outcome = at_work.close(_steady_ms(), idle)
                 if outcome is not None:
@@ -150,10 +151,12 @@ class CandleProcessor:
     async def _partition(self, number: int) -> Partition:
         known = self._partitions.get(number)
         if known is None:
+            generation = self._generation()
             committed = {topic: committed_offset(self._app, TP(topic, number)) for topic in self._topics}
             known = Partition(number, self._tables, self._rules, self._encode_latest, committed, _steady_ms())
             await self._check_offsets(known)
-            self._partitions[number] = known
+            if generation == self._generation():  # else its stores may be somebody else's by now
+                self._partitions[number] = known
         return known
 
     async def _check_offsets(self, at_work: Partition) -> None:
@@ -177,12 +180,12 @@ class CandleProcessor:
         finds the same hole shows that it is in the log: its records were deleted, or are transaction markers.
         """
         first = records[0].offset
-        wanted = self._wanted(tp, generation)
-        if wanted is None or first <= wanted:
+        wanted = await self._wanted(tp, generation)
+        if first <= wanted:
             self._refetched.pop(tp, None)
             return True
         asked = self._refetched.get(tp)
-        if asked is not None and asked.wanted == wanted and time.monotonic() < asked.until:
+        if asked is not None and (asked.generation, asked.wanted) == (generation, wanted) and _steady_s() < asked.until:
             if first > asked.found:
                 return False
             log.error("%s-%d: offsets %d to %d are not in the log any more", tp.topic, tp.partition, wanted, first - 1)
@@ -190,20 +193,22 @@ class CandleProcessor:
             del self._refetched[tp]
             return True
         log.warning("%s-%d: got offset %d instead of %d, reading again", tp.topic, tp.partition, first, wanted)
-        self._refetched[tp] = _Refetch(wanted, first, time.monotonic() + REFETCH_TIMEOUT_S)
+        self._refetched[tp] = _Refetch(generation, wanted, first, _steady_s() + REFETCH_TIMEOUT_S)
         await read_again(self._app, tp, wanted)
         return False
 
-    def _wanted(self, tp: TP, generation: int) -> int | None:
-        """The offset that must come next; None: whatever is the first in the log."""
+    async def _wanted(self, tp: TP, generation: int) -> int:
+        """The offset that must come next."""
         known = self._next.get(tp)
-        return known[1] if known is not None and known[0] == generation else sought_offset(self._app, tp)
+        if known is not None and known[0] == generation:
+            return known[1]
+        sought = sought_offset(self._app, tp)
+        if sought is None:
+            sought = (await self._app.consumer.earliest_offsets(tp)).get(tp) or 0
+        return sought
 
     async def _is_idle(self, tp: TP, generation: int) -> bool:
-        wanted = self._wanted(tp, generation)
-        if wanted is None:
-            wanted = (await self._app.consumer.earliest_offsets(tp)).get(tp) or 0
-        return is_caught_up(self._app, tp, wanted)
+        return is_caught_up(self._app, tp, await self._wanted(tp, generation))
 
     async def _send(self, tp: TP, at_work: Partition, outcome: Outcome) -> None:
         for record, reason, error in outcome.letters:
@@ -233,5 +238,9 @@ class CandleProcessor:
             log.debug("%s-%d: somebody else wrote before offset %d", store.changelog, store.partition, base)
 
 
+def _steady_s() -> float:
+    return time.monotonic()
+
+
 def _steady_ms() -> int:
-    return int(time.monotonic() * 1000)
+    return int(_steady_s() * 1000)

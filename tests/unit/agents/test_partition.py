@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stockstream.agents.partition import Outcome, Partition, topic_id
+from stockstream.codecs.avro import TickDecoder
+from stockstream.core.rows import Address
+from stockstream.models import Candle, Latest, Verdict
+from stockstream.tables import Tables
+from stockstream.tables.rows import decode_key
+
+TOPIC = "ticks"
+DAY = 86_400_000
+START = 20_000 * DAY
+
+MakeRecord = Callable[..., Any]
+Open = Callable[..., Partition]
+Apply = Callable[..., tuple[Outcome, list[Verdict]]]
+
+
+@pytest.fixture
+def opened(tables: Tables, rules: Callable[..., Any], encode_latest: Callable[[Latest], bytes]) -> Open:
+    """Open partition 0 over what its stores hold, as a start does."""
+
+    def build(committed: int = 0, **other: Any) -> Partition:
+        return Partition(0, tables, rules(**other), encode_latest, {TOPIC: committed}, 0)
+
+    return build
+
+
+@pytest.fixture
+def apply(decoder: TickDecoder) -> Apply:
+    def to(partition: Partition, *records: Any, topic: str = TOPIC, committed: int = 0) -> Any:
+        return partition.apply(topic, records, decoder, committed, 0)
+
+    return to
+
+
+def rows(partition: Partition) -> dict[Address, bytes]:
+    """All that the candle stores hold."""
+    return {
+        (interval, *decode_key(key)): value
+        for interval, store in partition.stores.items()
+        for key, value in store.items()
+    }
+
+
+def published(candles: list[Candle], interval: str) -> list[tuple[float, float | None, str]]:
+    return [(candle.close, candle.volume, candle.state) for candle in candles if candle.interval == interval]
+
+
+async def test_what_a_batch_changed_is_stored_when_it_is_told(
+    opened: Open, apply: Apply, make_record: MakeRecord
+) -> None:
+    partition = opened()
+    outcome, verdicts = apply(partition, make_record(0), make_record(1, event_time=START + 5))
+    assert verdicts == [Verdict.ACCEPTED, Verdict.ACCEPTED]
+    assert published(outcome.candles, "1m") == [(101.0, 2.0, "forming")]
+    for interval, pairs in outcome.changes.items():
+        assert dict(pairs) == dict(partition.stores[interval].items())
+    assert {interval for interval, _, _ in rows(partition)} == {"1m", "5m", "1d"}
+
+
+async def test_the_same_batch_again_changes_nothing_and_is_told_again(
+    opened: Open, apply: Apply, make_record: MakeRecord
+) -> None:
+    partition = opened()
+    first, _ = apply(partition, make_record(0), make_record(1, event_time=START + 5))
+    before = rows(partition)
+    again, verdicts = apply(partition, make_record(0), make_record(1, event_time=START + 5))
+    assert again == first
+    assert rows(partition) == before
+    assert verdicts == [Verdict.ACCEPTED, Verdict.ACCEPTED]
+
+
+async def test_goes_on_after_a_restart_as_if_there_had_been_none(
+    opened: Open, apply: Apply, make_record: MakeRecord
+) -> None:
+    ticks = [make_record(at, event_time=START + at * 20_000) for at in range(8)]
+    whole = opened()
+    expected: dict[Any, Candle] = {}
+    for tick in ticks:
+        expected.update((candle.key, candle) for candle in apply(whole, tick)[0].candles)
+    for interval, store in whole.stores.items():
+        store.write([(key, None) for key, _ in list(store.items())])
+        assert list(store.items()) == [], interval
+    found: dict[Any, Candle] = {}
+    for tick in ticks:
+        found.update((candle.key, candle) for candle in apply(opened(), tick)[0].candles)
+    assert found == expected
+
+
+async def test_windows_close_by_the_ticks_of_their_own_clock(
+    opened: Open, apply: Apply, make_record: MakeRecord
+) -> None:
+    partition = opened()
+    apply(partition, make_record(0))
+    other, _ = apply(partition, make_record(9, symbol="B", key=b"B", exchange="ELSEWHERE"))
+    assert published(other.candles, "1m") == [(109.0, 1.0, "forming")]
+    later, _ = apply(partition, make_record(10))
+    assert (100.0, 1.0, "closed") in published(later.candles, "1m")
+
+
+async def test_nothing_is_told_when_no_window_has_ended(opened: Open, apply: Apply, make_record: MakeRecord) -> None:
+    partition = opened()
+    apply(partition, make_record(0))
+    assert partition.close(59_000, idle=True) is None
+    outcome = partition.close(61_000, idle=True)
+    assert outcome is not None
+    assert published(outcome.candles, "1m") == [(100.0, 1.0, "closed")]
+    assert partition.close(61_000, idle=True) is None
+
+
+async def test_refused_records_are_letters_with_their_reason(
+    opened: Open, apply: Apply, make_record: MakeRecord
+) -> None:
+    late = make_record(2, producer_timestamp=START + 10 * DAY)
+    outcome, verdicts = apply(opened(), make_record(0), make_record(1, key=b"B"), late, make_record(3, price=0.0))
+    assert [(record.offset, reason) for record, reason, _ in outcome.letters] == [
+        (1, Verdict.KEY_MISMATCH),
+        (2, Verdict.LATE),
+        (3, Verdict.BAD_PRICE),
+    ]
+    assert verdicts == [Verdict.ACCEPTED, Verdict.LATE, Verdict.BAD_PRICE]
+    assert all(error for _, _, error in outcome.letters)
+
+
+async def test_a_duplicate_is_no_letter(opened: Open, apply: Apply, make_record: MakeRecord) -> None:
+    outcome, verdicts = apply(opened(), make_record(0), make_record(1, trade_id=0, event_time=START))
+    assert verdicts == [Verdict.ACCEPTED, Verdict.DUPLICATE]
+    assert outcome.letters == []
+    assert published(outcome.candles, "1m") == [(100.0, 1.0, "forming")]
+
+
+async def test_another_topics_ticks_of_a_symbol_are_refused(
+    opened: Open, apply: Apply, make_record: MakeRecord
+) -> None:
+    partition = opened()
+    apply(partition, make_record(0))
+    before = rows(partition)
+    outcome, verdicts = apply(partition, make_record(1), topic="other")
+    assert verdicts == [Verdict.FOREIGN_TOPIC]
+    assert [reason for _, reason, _ in outcome.letters] == [Verdict.FOREIGN_TOPIC]
+    assert rows(partition) == before
+
+
+class TestLatest:
+    async def test_is_the_greatest_by_event_time(self, opened: Open, apply: Apply, make_record: MakeRecord) -> None:
+        partition = opened()
+        outcome, _ = apply(partition, make_record(5), make_record(3))
+        assert outcome.latest == list(partition.latest_store.items())
+        assert partition.latest("A") == b"A 105.0"
+
+    async def test_never_goes_back_and_is_told_again(self, opened: Open, apply: Apply, make_record: MakeRecord) -> None:
+        first, _ = apply(opened(), make_record(5))
+        again, _ = apply(opened(), make_record(3))
+        assert again.latest == first.latest
+
+    async def test_is_not_moved_by_what_was_refused(self, opened: Open, apply: Apply, make_record: MakeRecord) -> None:
+        outcome, _ = apply(opened(), make_record(5, price=-1.0))
+        assert outcome.latest == []
+
+    async def test_is_moved_by_quotes(self, opened: Open, apply: Apply, make_record: MakeRecord) -> None:
+        outcome, _ = apply(opened(), make_record(5, kind="quote", trade_id=-1))
+        assert [symbol for symbol, _ in outcome.latest] == [b"A"]
+        assert outcome.candles == []
+
+
+class TestPlaces:
+    async def test_newest_offset_of_a_topic_survives_a_restart(
+        self, opened: Open, apply: Apply, make_record: MakeRecord
+    ) -> None:
+        assert opened().newest_offset(TOPIC) == -1
+        apply(opened(), make_record(40), make_record(41))
+        assert opened().newest_offset(TOPIC) == 41
+        assert opened().newest_offset("other") == -1
+
+    async def test_offsets_of_an_epoch_that_has_ended_say_nothing(
+        self, opened: Open, apply: Apply, make_record: MakeRecord
+    ) -> None:
+        apply(opened(), make_record(40))
+        assert opened(epoch=1).newest_offset(TOPIC) == -1
+        apply(opened(epoch=1), make_record(2))
+        assert opened(epoch=1).newest_offset(TOPIC) == 2
+
+    def test_topics_have_numbers_that_never_change(self) -> None:
+        assert topic_id("yfinance") == 0x8579604C
+
+
+class TestKeeping:
+    @pytest.fixture
+    def starts(self, opened: Open, apply: Apply, make_record: MakeRecord) -> Callable[[bool], set[int]]:
+        """Starts of the 1m rows that are left, in days, of one tick a day for a week with a retention of one day."""
+
+        def of(is_committed: bool) -> set[int]:
+            partition = opened(retention_ms=DAY)
+            for day in range(7):
+                record = make_record(day, event_time=START + day * DAY)
+                apply(partition, record, committed=day if is_committed else 0)
+            return {(at[2] - START) // DAY for at in rows(partition) if at[0] == "1m"}
+
+        return of
+
+    async def test_old_rows_go_and_the_newest_stays(self, starts: Callable[[bool], set[int]]) -> None:
+        left = starts(True)
+        assert 6 in left
+        assert not left & {0, 1, 2}
+
+    async def test_rows_stay_while_their_ticks_may_be_read_again(self, starts: Callable[[bool], set[int]]) -> None:
+        assert starts(False) == set(range(7))
