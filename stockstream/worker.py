@@ -24,7 +24,7 @@ from stockstream.agents.partition import CandleRules
 from stockstream.agents.persist import Limits, Persister
 from stockstream.agents.processor import CandleProcessor
 from stockstream.broker.topics import COMPACTED, KEPT_7_DAYS, KEPT_30_DAYS, TopicSpec, ensure_topics
-from stockstream.broker.transport import install, poison
+from stockstream.broker.transport import install, is_settled, poison
 from stockstream.codecs.avro import Decoder, Encoder, TickDecoder
 from stockstream.core.latest import is_as_late
 from stockstream.errors import SettingsError, StockstreamError, TopicMismatch, Unreachable
@@ -212,7 +212,7 @@ class Runtime:
 
     def _serve(self, topics: list[str]) -> None:
         views = TableViews(
-            self.app, topics[0], self.processor, self._latest_decoder, self.tables.names, _now_ms
+            self.app, self.app.topic(topics[0]), self.processor, self._latest_decoder, self.tables.names, _now_ms
         )
         routes.install(
             self.app.web.web_app,
@@ -224,7 +224,7 @@ class Runtime:
         )
 
     def _check_tables(self) -> Check:
-        if self.app.rebalancing or self.app.tables.recovery.in_recovery:
+        if not is_settled(self.app):
             return Check("tables", ok=False, detail="partitions are being assigned or their rows recovered")
         return Check("tables", ok=True, detail=f"{len(self.app.consumer.assignment())} partitions")
 

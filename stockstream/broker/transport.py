@@ -422,11 +422,17 @@ def is_caught_up(app: Any, tp: TP, next_offset: int) -> bool:
     return end is not None and next_offset >= end
 
 
+def is_settled(app: Any) -> bool:
+    """Whether the group has said which partitions are ours, maybe none, and their rows are there."""
+    generation = app.consumer_generation_id
+    if app.rebalancing or app.tables.recovery.in_recovery or not generation:
+        return False
+    return app.consumer.open_generation == generation or not app.consumer.assignment()
+
+
 def active_partitions(app: Any, topics: Iterable[str]) -> list[TP]:
     """The source partitions that this worker owns, once they may be worked on; empty while they move."""
-    if app.rebalancing or app.tables.recovery.in_recovery or app.consumer.open_generation is None:
-        return []
-    if app.consumer.open_generation != app.consumer_generation_id:
+    if not is_settled(app):
         return []
     wanted = set(topics)
     return sorted(tp for tp in app.consumer.assignment() if tp.topic in wanted)

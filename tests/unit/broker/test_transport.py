@@ -14,6 +14,7 @@ from stockstream.broker.transport import (
     committed_offset,
     is_caught_up,
     is_ours,
+    is_settled,
     let_go,
     owner_url,
     read_again,
@@ -240,6 +241,17 @@ class TestAnswers:
         assert active_partitions(batched, ["ticks"]) == [SOURCE]
         batched.consumer_generation_id = 2
         assert active_partitions(batched, ["ticks"]) == []
+
+    def test_nothing_is_settled_before_the_group_is_joined(self, batched: Any) -> None:
+        batched.consumer_generation_id, batched.consumer.open_generation = 0, None
+        batched.consumer._thread.assigned = set()
+        assert not is_settled(batched)
+
+    def test_a_worker_without_partitions_is_settled(self, batched: Any) -> None:
+        batched.consumer_generation_id = 2  # nothing is positioned for it
+        assert not is_settled(batched)
+        batched.consumer._thread.assigned = set()
+        assert is_settled(batched)
 
     @pytest.mark.parametrize("moving", ["rebalancing", "recovery"])
     def test_partitions_may_not_be_worked_on_while_they_move(self, batched: Any, moving: str) -> None:
