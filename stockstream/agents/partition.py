@@ -12,7 +12,7 @@ from stockstream.broker.transport import PartitionStore
 from stockstream.codecs.avro import BadRecord, TickDecoder
 from stockstream.core.engine import Engine, Stamped
 from stockstream.core.interval import INTERVALS_MS, SESSIONS
-from stockstream.core.latest import encode_row, is_later, latest_of, published_part, rank
+from stockstream.core.latest import Rank, encode_row, is_later, latest_of, published_part, rank_of
 from stockstream.core.publish import candle_of
 from stockstream.core.row import stamp
 from stockstream.core.rows import Address
@@ -144,16 +144,17 @@ class Partition:
 
     def _move_latest(self, ticks: Iterable[Stamped], verdicts: Iterable[Verdict]) -> list[tuple[bytes, bytes]]:
         """Take the newest prices; those of skipped records are sent again, for a crash may have come in between."""
-        newest: dict[str, Latest] = {}
+        newest: dict[str, tuple[Rank, int, Tick]] = {}
         for (at, tick), verdict in zip(ticks, verdicts, strict=True):
             if verdict is Verdict.ACCEPTED and tick.kind not in ("start", "gap"):
-                arriving = latest_of(tick, at)
+                arriving = rank_of(tick)
                 known = newest.get(tick.symbol)
-                if known is None or rank(arriving) > rank(known):
-                    newest[tick.symbol] = arriving
+                if known is None or arriving > known[0]:
+                    newest[tick.symbol] = arriving, at, tick
         moved = []
-        for symbol, latest in newest.items():
+        for symbol, (_, at, tick) in newest.items():
             name = symbol.encode()
+            latest = latest_of(tick, at)
             arriving_row = encode_row(latest, self._encode_latest(latest))
             row = self._latest.get(symbol) or self.latest_store.get(name)
             if is_later(arriving_row, row) or row is None:

@@ -12,6 +12,16 @@ _REGULAR_HOURS = 1
 _RANK = struct.Struct("<qqqd")
 
 
+Rank = tuple[int, int, int, float]
+"""(event time, order, received, price): the greatest wins."""
+
+
+def rank_of(tick: Tick) -> Rank:
+    """What orders a tick among those of its symbol; the same as `rank` of what it says."""
+    order = tick.sequence if tick.sequence is not None else tick.trade_id
+    return tick.event_time, order, tick.received_ms, tick.price
+
+
 def latest_of(tick: Tick, stamp: int) -> Latest:
     """What a trade, snapshot or quote found at ``stamp`` in the log says of its symbol's price."""
     order = tick.sequence if tick.sequence is not None else tick.trade_id
@@ -34,8 +44,8 @@ def latest_of(tick: Tick, stamp: int) -> Latest:
     )
 
 
-def rank(latest: Latest) -> tuple[int, int, int, float]:
-    """What orders prices: the greatest wins."""
+def rank(latest: Latest) -> Rank:
+    """What orders prices."""
     return latest.event_time, latest.order, latest.received_time, latest.price
 
 
