@@ -89,6 +89,8 @@ class CandleProcessor:
         await self._decoder.prepare([record.value for record in records])
         async with self._locks[tp.partition]:
             at_work = await self._partition(tp.partition)
+            if records[0].offset < await self._wanted(tp, generation):
+                await self._check_logs(at_work)
             if not is_ours(self._app, tp, generation):
                 return False
             outcome, verdicts = at_work.apply(
@@ -154,23 +156,33 @@ class CandleProcessor:
             generation = self._generation()
             committed = {topic: committed_offset(self._app, TP(topic, number)) for topic in self._topics}
             known = Partition(number, self._tables, self._rules, self._encode_latest, committed, _steady_ms())
-            await self._check_offsets(known)
+            await self._check_logs(known)
             if generation == self._generation():  # else its stores may be somebody else's by now
                 self._partitions[number] = known
         return known
 
-    async def _check_offsets(self, at_work: Partition) -> None:
-        """Refuse a topic that was created anew: the rows' offsets would hide its ticks."""
+    async def _check_logs(self, at_work: Partition) -> None:
+        """Refuse a topic that was created anew, or cut off: known offsets would hide its ticks.
+
+        Kafka's client begins such a log at its start and says nothing.
+        """
         tps = [TP(topic, at_work.number) for topic in self._topics]
         owned = [tp for tp in tps if tp in self._app.consumer.assignment()]
         ends = await self._app.consumer.highwaters(*owned)
         for tp in owned:
-            newest, end = at_work.newest_offset(tp.topic), ends.get(tp) or 0
+            newest, read, end = at_work.newest_offset(tp.topic), sought_offset(self._app, tp) or 0, ends.get(tp) or 0
+            where = f"topic {tp.topic} partition {tp.partition} ends at offset {end}"
+            epoch = f"set STOCKSTREAM_EPOCH to {self._rules.epoch + 1}"
             if newest >= end:
                 raise TopicMismatch(
-                    f"topic {tp.topic} partition {tp.partition} ends at offset {end}, but candles were made of its "
-                    f"offset {newest}: it was created anew; set STOCKSTREAM_EPOCH to {self._rules.epoch + 1} to go on "
+                    f"{where}, but candles were made of its offset {newest}: it was created anew; {epoch} to go on "
                     "with the new one"
+                )
+            if read > end:
+                raise TopicMismatch(
+                    f"{where}, but group {self._app.conf.id} has read up to {read}: it was cut off or created anew; "
+                    f"{epoch} and have the group begin anew (kafka-consumer-groups.sh --group {self._app.conf.id} "
+                    f"--topic {tp.topic} --reset-offsets --to-earliest --execute)"
                 )
 
     async def _continues(self, tp: TP, records: Sequence[Record], generation: int) -> bool:
