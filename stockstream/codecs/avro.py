@@ -19,6 +19,7 @@ from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException
 
+from stockstream.codecs.hot import HotReader
 from stockstream.codecs.plain_json import decode_json
 from stockstream.codecs.version1 import downgrade, upgrade
 from stockstream.core.backoff import full_jitter
@@ -207,7 +208,7 @@ class TickDecoder(_Framed[Tick]):
             except BadMessage as error:
                 raise BadRecord(Verdict.CORRUPT, str(error)) from error
         else:
-            tick = self._decode(value)
+            tick = self._quick(value) or self._decode(value)
         if tick.symbol.encode() != key:
             raise BadRecord(Verdict.KEY_MISMATCH, f"the key is {key[:80]!r}, the symbol {tick.symbol[:80]!r}")
         if (
@@ -219,8 +220,14 @@ class TickDecoder(_Framed[Tick]):
             tick.day_volume = -1
         return tick
 
+    def _quick(self, value: bytes | None) -> Tick | None:
+        reader = None if value is None else self._readers.get(value[:_HEADER_BYTES])
+        return reader.quick(value, _HEADER_BYTES) if value is not None and isinstance(reader, HotReader) else None
+
     def _reader(self, schema: AvroSchema) -> Callable[[BytesIO], Tick]:
         read = super()._reader(schema)
+        if parse_schema(_plain(schema)) == self._schema:
+            return HotReader(read)
         if any(field["name"] == "event_time" for field in schema["fields"]):
             return read
         return lambda stream: upgrade(read(stream))
