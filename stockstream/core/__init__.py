@@ -1,0 +1,1 @@
+"""The candle engine: plain functions over plain values, without I/O and without a clock."""

@@ -7,21 +7,21 @@ being by itself an idempotent function of the ticks it was given: it remembers t
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from stockstream.core.controls import freeze_baseline, mark, new_row
+from stockstream.core.controls import mark, new_row
 from stockstream.core.interval import INTERVALS_MS, REGULAR, session_bounds, window_start
 from stockstream.core.partial import Partial, fold
 from stockstream.core.publish import candle_of
-from stockstream.core.row import Row
+from stockstream.core.retention import LEDGER, Retention
+from stockstream.core.row import Row, candle_version
 from stockstream.core.rows import Address, Key, Rows
 from stockstream.core.verdict import Policy
+from stockstream.core.volume import next_counted
 from stockstream.core.watermark import Clocks
 from stockstream.models import Candle, Tick, Verdict
-
-LEDGER = "1m"
-"""The interval whose rows decide what is a duplicate, for all intervals."""
 
 Stamped = tuple[int, Tick]
 """A tick and its place in the log (`stockstream.core.row.stamp`)."""
@@ -29,6 +29,7 @@ Stamped = tuple[int, Tick]
 _CONTROLS = ("start", "gap")
 _MOVES_PRICE = (Verdict.ACCEPTED, Verdict.DUPLICATE)
 _END_OF_TIME = 1 << 62
+_CLOCK_NAME_LENGTH = 60  # of which each is at most 4 of the 255 bytes that a row has for it
 
 
 def session_of(tick: Tick) -> str:
@@ -37,8 +38,8 @@ def session_of(tick: Tick) -> str:
 
 
 def clock_of(tick: Tick) -> str:
-    """The name of the clock that a tick moves and its candles close by."""
-    return f"{tick.source}/{tick.exchange}"
+    """The name of the clock that a tick moves and its candles close by; short enough for a row to hold."""
+    return f"{tick.source}/{tick.exchange}"[:_CLOCK_NAME_LENGTH]
 
 
 @dataclass(slots=True)
@@ -71,26 +72,43 @@ class Engine:
     ) -> None:
         """``retention_ms``: how long a row stays after its symbol's newest one; None keeps all.
 
-        Rows with ticks above ``committed`` (a stamp, None: no limit) stay too: those ticks may be read again.
+        Rows with ticks above ``committed`` (a stamp, None: no limit) stay too: those ticks may be read again. It is
+        compared with the topic of the batch at hand: set it before each `apply`.
         """
         self.rows = rows
         self.policy = policy
         self.committed = committed
         self.clocks = Clocks(close_delay_ms)
-        self._retention_ms = retention_ms
+        self._retention = Retention(rows, retention_ms)
+        self._reached: dict[int, int] = {}
+        self._ahead: dict[int, int] = {}
+        self._held: dict[Address, Row] = {}
+        self._untold: list[tuple[Address, Row]] = []
+        self._position: dict[int, int] = {}
 
     def restore(self, rows: Iterable[tuple[Address, Row]], now_ms: int) -> None:
-        """Take up the clocks and open windows of stored rows, after a start or a hand-over."""
+        """Take up the clocks and open windows of stored rows, after a start or a hand-over.
+
+        Give it every open row, each symbol's newest, and those whose closing may not have been published before the
+        crash (`stockstream.core.row.row_closed_at` is not below what was committed): `close` tells the closed ones
+        again. Until the log has been read up to what a topic's rows have taken, none of them closes: its clock is
+        ahead of the ticks that older states of other rows still miss.
+        """
         for at, row in rows:
+            self._reached[row.topic_id] = max(row.stamp, self._reached.get(row.topic_id, -1))
             if row.bar is not None:
                 self.clocks.move(row.clock, row.bar.last[0], now_ms)
-            if not row.closed:
+            if row.closed:
+                self._untold.append((at, row))
+            else:
                 self._await_close(at, row)
+        self._ahead = dict(self._reached)
 
     def apply(self, topic_id: int, ticks: Sequence[Stamped], now_ms: int) -> Applied:
         """Fold the next ticks of the log, as (stamp, tick) in log order. ``now_ms``: any steady clock."""
         applied = Applied([self.policy.judge(tick) for _, tick in ticks])
         minutes, others = self._group(ticks, applied.verdicts)
+        self._refuse(topic_id, minutes, ticks, applied.verdicts)
         opened: dict[Address, _Open] = {}
         for (key, minute), places in minutes.items():
             self._apply_minute(topic_id, key, minute, places, ticks, applied, opened)
@@ -106,45 +124,82 @@ class Engine:
         for (_, tick), verdict in zip(ticks, applied.verdicts, strict=True):
             if verdict in _MOVES_PRICE and tick.kind not in _CONTROLS:
                 self.clocks.move(clock_of(tick), min(tick.event_time, tick.received_ms), now_ms)
+        if ticks:
+            self._read_up_to(topic_id, ticks[-1][0])
         return applied
 
     def close(self, now_ms: int, idle: bool) -> list[Address]:
-        """Close the windows whose time has come; returns their rows, which must be stored and published."""
-        ended = []
+        """Close the windows whose time has come; returns their rows, which must be stored and published.
+
+        ``idle``: there is nothing left to read.
+        """
+        if idle:
+            self._ahead.clear()
+            self._position.clear()
+            self._release()
+        ended = self._tell_again()
         for at in self.clocks.due(now_ms, idle):
             row = self.rows.get(at)
-            if row is not None and not row.closed:
-                row.closed = True
-                self.rows.put(at, row)
-                ended.append(at)
+            if row is None or row.closed:
+                continue
+            if row.topic_id in self._ahead:
+                self._held[at] = row
+                continue
+            row.closed = True
+            row.closed_at = max(row.stamp, self._reached.get(row.topic_id, -1))
+            self.rows.put(at, row)
+            ended.append(at)
         return ended
 
+    def _tell_again(self) -> list[Address]:
+        """The restored closed rows whose closing the log has been read up to."""
+        told, untold = [], []
+        for at, row in self._untold:
+            is_read = row.topic_id not in self._ahead or row.closed_at <= self._position.get(row.topic_id, -1)
+            (told if is_read else untold).append((at, row))
+        self._untold = untold
+        return [at for at, _ in told]
+
+    def _read_up_to(self, topic_id: int, stamp: int) -> None:
+        position = stamp if self.committed is None else max(stamp, self.committed)
+        self._position[topic_id] = position
+        self._reached[topic_id] = max(stamp, self._reached.get(topic_id, -1))
+        if topic_id in self._ahead and position >= self._ahead[topic_id]:
+            del self._ahead[topic_id]
+            self._release()
+
+    def _release(self) -> None:
+        """Let the windows that were held back during a replay wait for their clocks again."""
+        held, self._held = self._held, {}
+        for at, row in held.items():
+            self._await_close(at, row)
+
     def publish(self, touched: Iterable[Address]) -> list[Candle]:
-        """The candles to publish when these rows were touched: their own, and where volume is cumulative the next."""
+        """The candles to publish when these rows were touched: their own, and where volume is cumulative the next.
+
+        A candle whose version lies beyond what has been read of the log is left out: after a crash its row, or the one
+        that its volume counts from, may be ahead of others. The tick of that version will touch it again.
+        """
         found: dict[Address, Candle] = {}
         for at in touched:
             row = self.rows.get(at)
             if row is None:
                 continue
-            candle = candle_of(self.rows, at, row)
-            if candle is not None:
-                found[at] = candle
-            if row.bar is None or row.bar.cumulative is not None:
-                self._publish_next(at, found)
+            self._publish_row(at, row, found)
+            if row.bar is not None and row.bar.cumulative is not None:
+                later = next_counted(self.rows, at)
+                counted = None if later is None or later in found else self.rows.get(later)
+                if later is not None and counted is not None:
+                    self._publish_row(later, counted, found)
         return list(found.values())
 
-    def _publish_next(self, at: Address, found: dict[Address, Candle]) -> None:
-        interval, key, start = at
-        while (later := self.rows.after((interval, key, start))) is not None:
-            start = later
-            if (interval, key, start) in found:
-                return
-            row = self.rows.get((interval, key, start))
-            if row is not None and row.bar is not None:
-                candle = candle_of(self.rows, (interval, key, start), row)
-                if candle is not None:
-                    found[interval, key, start] = candle
-                return
+    def _publish_row(self, at: Address, row: Row, found: dict[Address, Candle]) -> None:
+        candle = candle_of(self.rows, at, row)
+        if candle is None:
+            return
+        position = self._position.get(row.topic_id)
+        if position is None or candle.version <= candle_version(position, candle.is_closed):
+            found[at] = candle
 
     def _group(
         self, ticks: Sequence[Stamped], verdicts: list[Verdict]
@@ -173,7 +228,7 @@ class Engine:
         if self._is_foreign(topic_id, key):
             applied.verdicts[place] = Verdict.FOREIGN_TOPIC
         elif tick.kind != "quote":
-            for at in mark(self.rows, topic_id, stamp, tick, key, self._retention_ms):
+            for at in mark(self.rows, topic_id, stamp, tick, key, self._retention.oldest_ms(key, stamp)):
                 applied.touched[at] = None
 
     def _apply_minute(
@@ -187,47 +242,65 @@ class Engine:
         opened: dict[Address, _Open],
     ) -> None:
         """Merge the ticks of one symbol and minute into the rows of every interval."""
-        at = (LEDGER, key, minute)
-        refused = self._refusal(topic_id, at)
-        if refused is not None:
-            for place in places:
-                applied.verdicts[place] = refused
-            return
-        tick = ticks[places[0]][1]
-        ledger = self._open(topic_id, at, tick, opened)
+        end = ticks[-1][0]
+        ledger = self._open(topic_id, (LEDGER, key, minute), end, opened)
+        self._forget_duplicates(ledger.row)
         fresh = _unique(ledger, places, ticks, applied.verdicts)
         whole = fold(fresh)
         last = ticks[places[-1]][0]
         for interval in INTERVALS_MS:
             at = (interval, key, window_start(interval, minute))
-            target = self._open(topic_id, at, tick, opened)
+            target = self._open(topic_id, at, end, opened)
+            # The first tick names the clock: which one comes first in a batch is chance.
+            target.row.clock = target.row.clock or clock_of(ticks[places[0]][1])
             _merge(target, whole, fresh, last)
-            target.row.clock = clock_of(tick)
             applied.touched[at] = None
 
-    def _refusal(self, topic_id: int, at: Address) -> Verdict | None:
-        row = self.rows.get(at)
-        if row is not None:
-            return None if row.topic_id == topic_id else Verdict.FOREIGN_TOPIC
-        interval, key, start = at
-        newest = self.rows.before((interval, key, _END_OF_TIME))
-        if newest is not None and self._retention_ms is not None and start < newest - self._retention_ms:
-            return Verdict.EXPIRED
-        return Verdict.FOREIGN_TOPIC if self._is_foreign(topic_id, key) else None
+    def _refuse(
+        self,
+        topic_id: int,
+        minutes: dict[tuple[Key, int], list[int]],
+        ticks: Sequence[Stamped],
+        verdicts: list[Verdict],
+    ) -> None:
+        """Take out of ``minutes`` the ticks that no row may take."""
+        foreign = {key for key in {key for key, _ in minutes} if self._is_foreign(topic_id, key)}
+        for at in [at for at in minutes if at[0] in foreign]:
+            for place in minutes.pop(at):
+                verdicts[place] = Verdict.FOREIGN_TOPIC
+        expired = self._retention.expired(minutes, ticks)
+        if not expired:
+            return
+        for place in expired:
+            verdicts[place] = Verdict.EXPIRED
+        for at, places in list(minutes.items()):
+            minutes[at] = [place for place in places if place not in expired]
+            if not minutes[at]:
+                del minutes[at]
+
+    def _forget_duplicates(self, row: Row) -> None:
+        """Those that will never be read again need not be told from good ticks."""
+        if self.committed is not None and row.duplicates and row.duplicates[0] <= self.committed:
+            del row.duplicates[: bisect_right(row.duplicates, self.committed)]
 
     def _is_foreign(self, topic_id: int, key: Key) -> bool:
-        newest = self.rows.before((LEDGER, key, _END_OF_TIME))
-        row = None if newest is None else self.rows.get((LEDGER, key, newest))
-        return row is not None and row.topic_id != topic_id
+        """Whether the symbol's rows are made of another topic. Of three tables any may have lost its rows."""
+        for interval in INTERVALS_MS:
+            newest = self.rows.before((interval, key, _END_OF_TIME))
+            row = None if newest is None else self.rows.get((interval, key, newest))
+            if row is not None:
+                return row.topic_id != topic_id
+        return False
 
-    def _open(self, topic_id: int, at: Address, tick: Tick, opened: dict[Address, _Open]) -> _Open:
+    def _open(self, topic_id: int, at: Address, end: int, opened: dict[Address, _Open]) -> _Open:
+        """The row at ``at`` for merging into; ``end`` is the stamp of the batch's last tick."""
         found = opened.get(at)
         if found is None:
             row = self.rows.get(at)
             if row is None:
                 row = new_row(self.rows, topic_id, at)
                 self.rows.put(at, row)
-                self._evict(at)
+                self._retention.evict(at, end, self.committed)
             found = opened[at] = _Open(row, row.stamp)
         return found
 
@@ -235,22 +308,6 @@ class Engine:
         if row.bar is None:
             return
         self.clocks.wait(row.clock, session_bounds(at[0], at[2])[1], at)
-
-    def _evict(self, at: Address) -> None:
-        """Forget the oldest closed rows of a symbol that has a newer one; never its newest, never what may be replayed."""
-        if self._retention_ms is None:
-            return
-        interval, key, start = at
-        while (oldest := self.rows.after((interval, key, -1))) is not None:
-            old = (interval, key, oldest)
-            row = self.rows.get(old)
-            if row is None or session_bounds(interval, oldest)[1] > start - self._retention_ms:
-                return
-            forming = row.bar is not None and not row.closed
-            if forming or (self.committed is not None and row.stamp > self.committed):
-                return
-            freeze_baseline(self.rows, old, row)
-            self.rows.delete(old)
 
 
 def _unique(ledger: _Open, places: list[int], ticks: Sequence[Stamped], verdicts: list[Verdict]) -> list[Stamped]:
@@ -265,7 +322,8 @@ def _unique(ledger: _Open, places: list[int], ticks: Sequence[Stamped], verdicts
         stamped = ticks[place]
         stamp, tick = stamped
         if stamp <= guard:
-            duplicate = stamp in row.duplicates
+            at = bisect_left(row.duplicates, stamp)
+            duplicate = at < len(row.duplicates) and row.duplicates[at] == stamp
         else:
             duplicate = tick.kind == "trade" and tick.trade_id >= 0 and not row.ids.add(tick.trade_id)
             if duplicate:
@@ -288,6 +346,10 @@ def _merge(target: _Open, whole: Partial | None, fresh: list[Stamped], last: int
         return
     if row.bar is None:
         row.bar = part.copy()
+        row.first_stamp = next(stamp for stamp, _ in fresh if stamp > guard)
+    elif row.closed and not row.amended:
+        before = row.bar.copy()
+        row.bar.merge(part)
+        row.amended = row.bar != before
     else:
         row.bar.merge(part)
-        row.amended = row.amended or row.closed

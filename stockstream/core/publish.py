@@ -19,6 +19,8 @@ def candle_of(rows: Rows, at: Address, row: Row) -> Candle | None:
     opens, closes = session_bounds(interval, start)
     grown = _volume(rows, at, row)
     stamp = row.stamp if grown is None else grown.stamp
+    # A later record may have changed only what this candle's volume counts from.
+    amended = row.amended or (row.closed and stamp > max(row.stamp, row.closed_at))
     amount: float | None = None
     if bar.trades:
         amount = bar.volume_e8 / E8
@@ -44,7 +46,7 @@ def candle_of(rows: Rows, at: Address, row: Row) -> Candle | None:
         partial=_cold(row) or (grown is not None and grown.partial),
         gap=row.gap or (grown is not None and grown.gap),
         corrected=grown is not None and grown.corrected,
-        state="amended" if row.amended else "closed" if row.closed else "forming",
+        state="amended" if amended else "closed" if row.closed else "forming",
     )
 
 

@@ -2,13 +2,14 @@
 
 Layout (little endian), version 1::
 
-    u8  layout version          i64 stamp               i64 open time, order, received
-    u8  flags                   i64 start_ms, joined_ms i64 close time, order, received
-    u32 topic id                i64 gap_until_ms        f64 open, high, low, close
+    u8  layout version          i64 stamp                    i64 open time, order, received
+    u8  flags                   i64 first_stamp, closed_at   i64 close time, order, received
+    u32 topic id                i64 start_ms, joined_ms      f64 open, high, low, close
+                                i64 gap_until_ms
     u8  length of clock name, the name; varint count and delta-coded trade id bounds; the same of duplicates
     if priced: the prices and edges above, i128 volume_e8, f64 turnover and its low part, i64 trades
     if cumulative: i64 first time, first, last time, last, peak, stamp
-    if frozen: i64 baseline, its stamp
+    if frozen: i64 the baseline's time, cumulative volume and stamp
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ OFFSET_BITS = 55
 MAX_EPOCH = 127
 _OFFSET_MASK = (1 << OFFSET_BITS) - 1
 
-_CLOSED, _AMENDED, _GAP, _PRICED, _CUMULATIVE, _FROZEN = (1 << bit for bit in range(6))
-_HEAD = struct.Struct("<BBIqqqqB")
+_CLOSED, _AMENDED, _GAP, _BLIND, _PRICED, _CUMULATIVE, _FROZEN = (1 << bit for bit in range(7))
+_HEAD = struct.Struct("<BBIqqqqqqB")
 _PRICES = struct.Struct("<4d6q16sddq")
 _VOLUMES = struct.Struct("<6q")
-_BASELINE = struct.Struct("<qq")
+_BASELINE = struct.Struct("<qqq")
+_CLOSED_AT = struct.Struct("<q")
+_CLOSED_AT_POS = 22
+
+Baseline = tuple[int, int, int]
+"""A closing cumulative volume: (event time ms, volume, stamp of the record that brought it)."""
 
 
 def stamp(epoch: int, offset: int) -> int:
@@ -55,12 +61,17 @@ def candle_version(at: int, closed: bool) -> int:
 class Row:
     """One candle's state.
 
-    ``topic_id`` names the only topic whose ticks it takes; every tick at or below ``stamp`` has been taken.
-    ``bar`` is None while only control records have touched it: such a row is never published.
-    ``start_ms`` is the latest time before the window's end at which the symbol was subscribed, ``joined_ms`` the earliest
-    one inside the window, each 0 if there is none; ``gap_until_ms`` the end of the latest known hole that reaches the window. ``ids`` and ``duplicates`` (stamps) are
-    kept by 1m rows only: they decide for all intervals. ``baseline`` is (cumulative volume, stamp) of the candle before
-    it, frozen when that one was evicted.
+    ``topic_id`` names the only topic whose ticks it takes; every tick at or below ``stamp`` has been taken, the first
+    of them at ``first_stamp``. ``bar`` is None while only control records have touched it: such a row is never
+    published. ``closed_at`` is how far the log had been read when it closed.
+
+    ``start_ms`` is the latest time at or before the window's start at which the symbol was subscribed, ``joined_ms``
+    the earliest one inside the window, each 0 if there is none. ``gap``: a known hole reaches into the window;
+    ``gap_until_ms``: the latest end of the holes that begin before the window's end; ``blind``: one of them covers the
+    open of the window's trading date.
+
+    ``ids`` and ``duplicates`` (ascending stamps) are kept by 1m rows only: they decide for all intervals. ``baseline``
+    stands for the rows before it that were evicted.
     """
 
     topic_id: int
@@ -75,7 +86,10 @@ class Row:
     clock: str = ""
     ids: TradeIds = field(default_factory=TradeIds)
     duplicates: list[int] = field(default_factory=list)
-    baseline: tuple[int, int] | None = None
+    baseline: Baseline | None = None
+    blind: bool = False
+    first_stamp: int = -1
+    closed_at: int = -1
 
     @property
     def version(self) -> int:
@@ -85,7 +99,7 @@ class Row:
     def encode(self) -> bytes:
         """The stored bytes."""
         bar, clock = self.bar, self.clock.encode()
-        flags = self.closed * _CLOSED | self.amended * _AMENDED | self.gap * _GAP
+        flags = self.closed * _CLOSED | self.amended * _AMENDED | self.gap * _GAP | self.blind * _BLIND
         flags |= (bar is not None) * _PRICED | (self.baseline is not None) * _FROZEN
         if bar is not None and bar.cumulative is not None:
             flags |= _CUMULATIVE
@@ -95,11 +109,13 @@ class Row:
                 flags,
                 self.topic_id,
                 self.stamp,
+                self.first_stamp,
+                self.closed_at,
                 self.start_ms,
                 self.joined_ms,
                 self.gap_until_ms,
                 len(clock),
-            )  # fmt: skip
+            )
         )
         out += clock
         _write_deltas(out, self.ids.bounds)
@@ -127,12 +143,16 @@ class Row:
 
     @classmethod
     def _decode(cls, data: bytes) -> Row:
-        layout, flags, topic_id, at, start_ms, joined_ms, gap_until_ms, length = _HEAD.unpack_from(data)
+        layout, flags, topic_id, at, first_stamp, closed_at, start_ms, joined_ms, gap_until_ms, length = (
+            _HEAD.unpack_from(data)
+        )
         if layout != LAYOUT_VERSION:
             raise ValueError(f"row layout {layout} is newer than this version of stockstream reads")
         pos = _HEAD.size + length
         clock = data[_HEAD.size : pos].decode()
         bounds, pos = _read_deltas(data, pos)
+        if len(bounds) % 2:
+            raise ValueError("not a candle row (a range of trade ids without an end)")
         duplicates, pos = _read_deltas(data, pos)
         bar = None
         if flags & _PRICED:
@@ -166,6 +186,9 @@ class Row:
             TradeIds(bounds),
             duplicates,
             baseline,
+            bool(flags & _BLIND),
+            first_stamp,
+            closed_at,
         )
 
 
@@ -182,6 +205,11 @@ def row_place(data: bytes) -> tuple[int, int]:
 def row_is_closed(data: bytes) -> bool:
     """Whether stored bytes are those of a closed row."""
     return bool(data[1] & _CLOSED)
+
+
+def row_closed_at(data: bytes) -> int:
+    """How far the log had been read when the row of stored bytes closed, as a stamp; -1 if it is open."""
+    return int(_CLOSED_AT.unpack_from(data, _CLOSED_AT_POS)[0])
 
 
 def row_is_newer(stored: bytes, arriving: bytes) -> bool:

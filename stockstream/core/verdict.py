@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf
 
 from stockstream.models import Tick, Verdict, is_symbol
 
 _GREATEST_TIME_MS = 253_402_300_800_000  # year 10000
-_GREATEST_SIZE = 1e15
+_GREATEST = 1e15  # of prices and sizes: their products, summed, stay finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +31,11 @@ class Policy:
         event_ms, received_ms = tick.event_time, tick.producer_timestamp or tick.event_time
         if not (0 < event_ms < _GREATEST_TIME_MS and 0 < received_ms < _GREATEST_TIME_MS):
             return Verdict.BAD_TIME
-        if tick.kind == "start":
-            return Verdict.ACCEPTED
-        if tick.kind == "gap":
-            known = tick.until is not None and event_ms <= tick.until < _GREATEST_TIME_MS
-            return Verdict.ACCEPTED if known else Verdict.BAD_TIME
-        if not 0 < tick.price < inf:
+        if tick.kind == "start" or tick.kind == "gap":
+            return self._judge_control(tick)
+        if not 0 < tick.price <= _GREATEST:
             return Verdict.BAD_PRICE
-        if not 0 <= tick.last_size <= _GREATEST_SIZE:
+        if not 0 <= tick.last_size <= _GREATEST:
             return Verdict.BAD_SIZE
         if event_ms - received_ms > self.future_tolerance_ms:
             return Verdict.FUTURE
@@ -48,3 +44,13 @@ class Policy:
             if received_ms - event_ms - delay_ms > self.accepted_lateness_ms:
                 return Verdict.LATE
         return Verdict.ACCEPTED
+
+    def _judge_control(self, tick: Tick) -> Verdict:
+        """A control record is never late, but one from the future would make all rows before it look old."""
+        last_ms = tick.event_time
+        if tick.kind == "gap":
+            if tick.until is None or not tick.event_time <= tick.until < _GREATEST_TIME_MS:
+                return Verdict.BAD_TIME
+            last_ms = tick.until
+        received_ms = tick.producer_timestamp or last_ms
+        return Verdict.FUTURE if last_ms - received_ms > self.future_tolerance_ms else Verdict.ACCEPTED

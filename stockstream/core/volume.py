@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from stockstream.core.interval import trading_day
 from stockstream.core.partial import Cumulative
-from stockstream.core.row import Row
+from stockstream.core.row import Baseline, Row
 from stockstream.core.rows import Address, Rows
 
 
@@ -29,60 +29,58 @@ class Volume:
 def cumulative_volume(rows: Rows, at: Address, row: Row, seen: Cumulative) -> Volume:
     """The volume of the row at ``at`` whose bar has ``seen`` this cumulative volume.
 
-    The first candle of a trading date counts from 0 if its symbol was subscribed before the session opened and no hole
-    lies between; otherwise from the first value seen, and is partial. A 1d candle's volume is the latest cumulative.
-    A cumulative that went down is a correction: flagged, the new baseline for what follows, never a negative volume.
+    The first candle of a trading date counts from 0 if its symbol was subscribed when the session opened, was not
+    subscribed anew before the first value, and no hole covers the open; otherwise from the first value, and is partial.
+    What a hole between two candles hides goes to the later one, which is flagged. A 1d candle's volume is the latest
+    cumulative. A cumulative that went down is a correction: flagged, the new baseline for what follows, never a
+    negative volume. A dip that the same candle makes good again cannot be told from growth.
     """
-    interval, _, start = at
-    opened, _ = trading_day(start)
-    before, gap = _preceding(rows, at, opened)
+    opened, _ = trading_day(at[2])
+    before = preceding(rows, at)
     corrected = seen.peak > seen.last[1]
-    if interval == "1d":
-        cold = not 0 < row.start_ms <= opened or gap
-        return Volume(seen.last[1], row.stamp, partial=cold, gap=gap, corrected=corrected)
-    stamp = row.stamp
-    partial = False
     if before is not None:
-        baseline, before_stamp = before
-        stamp = max(stamp, before_stamp)
-    elif 0 < row.start_ms <= opened and not (gap or _hole_before(row, seen, start)):
-        baseline = 0
-    else:
-        baseline, partial = seen.first[1], True
-    grown = seen.last[1] - baseline
-    return Volume(max(grown, 0), stamp, partial=partial, gap=gap, corrected=corrected or grown < 0)
+        since_ms, baseline, stamp = before
+        return Volume(
+            max(seen.last[1] - baseline, 0),
+            max(row.stamp, stamp),
+            gap=row.gap_until_ms > since_ms,
+            corrected=corrected or min(seen.first[1], seen.last[1]) < baseline,
+        )
+    cold = row.blind or not 0 < row.start_ms <= opened or 0 < row.joined_ms <= seen.first[0]
+    baseline = seen.first[1] if cold and at[0] != "1d" else 0
+    return Volume(
+        max(seen.last[1] - baseline, 0),
+        row.stamp,
+        partial=cold,
+        gap=row.gap_until_ms > opened,
+        corrected=corrected or seen.last[1] < baseline,
+    )
 
 
-def _hole_before(row: Row, seen: Cumulative, start: int) -> bool:
-    return row.gap and seen.first[0] > start
-
-
-def _preceding(rows: Rows, at: Address, opened: int) -> tuple[tuple[int, int] | None, bool]:
-    """(cumulative, stamp) of the candle before on the same date, and whether a hole lies between the two."""
+def preceding(rows: Rows, at: Address) -> Baseline | None:
+    """The closing cumulative of the nearest earlier row of the same trading date that has one."""
     interval, key, start = at
-    gap = False
-    while (earlier := rows.before((interval, key, start))) is not None:
+    opened, _ = trading_day(start)
+    row = rows.get(at)
+    while row is None or row.baseline is None:
+        earlier = rows.before((interval, key, start))
+        if earlier is None or earlier < opened:
+            return None
         start = earlier
         row = rows.get((interval, key, start))
-        if row is None:
-            break
-        if start < opened:
-            return None, gap or row.gap_until_ms > opened
-        seen = row.bar.cumulative if row.bar is not None else None
+        seen = row.bar.cumulative if row is not None and row.bar is not None else None
         if seen is not None:
-            return (seen.last[1], seen.stamp), gap or row.gap_until_ms > seen.last[0]
-        gap = gap or row.gap
-    return _frozen(rows, at, opened), gap
+            return (*seen.last, seen.stamp)
+    return row.baseline
 
 
-def _frozen(rows: Rows, at: Address, opened: int) -> tuple[int, int] | None:
-    """The baseline left by an evicted candle: on this row, or on the next one if this row came in between since."""
-    row = rows.get(at)
-    if row is not None and row.baseline is not None:
-        return row.baseline
-    interval, key, _ = at
-    later = rows.after(at)
-    if later is None or trading_day(later)[0] != opened:
-        return None
-    row = rows.get((interval, key, later))
-    return None if row is None else row.baseline
+def next_counted(rows: Rows, at: Address) -> Address | None:
+    """The row whose volume counts from the one at ``at``: the nearest later one of its date with a cumulative."""
+    interval, key, start = at
+    _, closed = trading_day(start)
+    while (later := rows.after((interval, key, start))) is not None and later < closed:
+        start = later
+        row = rows.get((interval, key, start))
+        if row is not None and row.bar is not None and row.bar.cumulative is not None:
+            return interval, key, start
+    return None

@@ -1,8 +1,8 @@
 """How far event time has come, and which windows are still open.
 
 A clock belongs to one (source, exchange) within a partition, so that one market's ticks never close another's candles.
-It moves with its ticks, and at wall rate since the last of them only while the consumer has nothing left to read: quiet
-symbols close in time, and a replay closes nothing early.
+It moves with its ticks, and at wall rate since the newest of them only while the consumer has nothing left to read:
+quiet symbols close in time, and a replay closes nothing early.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Clocks:
         self._waiting: set[tuple[str, Address]] = set()
 
     def move(self, name: str, event_ms: int, now_ms: int) -> None:
-        """A tick of this clock was read. An older one does not turn the clock back."""
+        """A tick of this clock was read. An older one changes nothing: repeated last prices must not hold it up."""
         clock = self._clocks.get(name)
         if clock is None:
             self._clocks[name] = Clock(event_ms, now_ms)
             return
-        clock.event_ms = max(clock.event_ms, event_ms)
-        clock.arrived_ms = now_ms
+        if event_ms > clock.event_ms:
+            clock.event_ms, clock.arrived_ms = event_ms, now_ms
 
     def wait(self, name: str, ends_ms: int, at: Address) -> None:
         """Have the window closed when the clock reaches its end."""

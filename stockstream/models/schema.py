@@ -7,6 +7,7 @@ from typing import Any
 
 from stockstream.models.candle import Candle
 from stockstream.models.latest import Latest
+from stockstream.models.subscription import Subscription
 from stockstream.models.tick import Tick
 
 AvroSchema = dict[str, Any]
@@ -47,4 +48,5 @@ TICK_SCHEMA_V1: AvroSchema = {
 }
 TICK_SCHEMA_V2 = avro_schema(Tick, "stock")
 CANDLE_SCHEMA = avro_schema(Candle, "candle")
+SUBSCRIPTION_SCHEMA = avro_schema(Subscription, "subscription")
 LATEST_SCHEMA = avro_schema(Latest, "latest")

@@ -1,0 +1,129 @@
+"""How long rows are kept, and which ticks come too late even for that.
+
+Rows are kept per symbol and interval, relative to the newest. What decides whether a tick is too old is in the rows and
+in the tick, never in what happens to be stored still: the same log gives the same verdicts, whatever was evicted when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from stockstream.core.interval import INTERVALS_MS, window_start
+from stockstream.core.rows import Address, Key, Rows
+from stockstream.core.volume import preceding
+from stockstream.models import Tick
+
+LEDGER = "1m"
+"""The interval whose rows decide what is a duplicate or expired, for all intervals."""
+
+_END_OF_TIME = 1 << 62
+
+
+class Retention:
+    """Forgets rows that ended ``keep_ms`` before their symbol's newest row begins, but for the last of them.
+
+    That last one is the anchor: every tick that can still come finds a row before its own, and thus what it needs to
+    know of subscriptions, holes and cumulative volume.
+    """
+
+    def __init__(self, rows: Rows, keep_ms: int | None) -> None:
+        """``keep_ms``: None keeps all."""
+        self._rows = rows
+        self._keep_ms = keep_ms
+        self._anchors: dict[tuple[str, Key], tuple[int, int]] = {}
+
+    def oldest_ms(self, key: Key, stamp: int) -> int | None:
+        """Start of the oldest window that a record at ``stamp`` may give a row; None for no bound."""
+        if self._keep_ms is None:
+            return None
+        newest = self._newest_before(key, stamp, -1)
+        return None if newest is None else newest - self._keep_ms
+
+    def expired(self, minutes: Mapping[tuple[Key, int], list[int]], ticks: Sequence[tuple[int, Tick]]) -> set[int]:
+        """Places in ``ticks``, which are (stamp, tick) in log order, of those whose window is no longer kept.
+
+        ``minutes`` are the places of the ticks to judge, by key and 1m window.
+        """
+        found: set[int] = set()
+        if self._keep_ms is None:
+            return found
+        spans: dict[Key, tuple[int, int]] = {}
+        for key, minute in minutes:
+            low, high = spans.get(key, (minute, minute))
+            spans[key] = min(low, minute), max(high, minute)
+        for key, (low, high) in spans.items():
+            stored = self._rows.before((LEDGER, key, _END_OF_TIME))
+            if low < (high if stored is None else max(high, stored)) - self._keep_ms:
+                places = sorted(place for at, places in minutes.items() if at[0] == key for place in places)
+                found.update(self._expired_of(key, places, ticks, self._keep_ms))
+        return found
+
+    def _expired_of(
+        self, key: Key, places: list[int], ticks: Sequence[tuple[int, Tick]], keep_ms: int
+    ) -> Iterator[int]:
+        """What counts for a tick is what the log held before it, so that a replay judges as the first reading did."""
+        newest = -1
+        for place in places:
+            stamp, tick = ticks[place]
+            start = window_start(LEDGER, tick.event_time)
+            if start < newest - keep_ms or self._newest_before(key, stamp, start + keep_ms) is not None:
+                yield place
+            else:
+                newest = max(newest, start)
+
+    def _newest_before(self, key: Key, stamp: int, above: int) -> int | None:
+        """Start of the newest window, beginning after ``above``, that a tick before ``stamp`` in the log has opened."""
+        reached = self._rows.before((LEDGER, key, _END_OF_TIME))
+        while reached is not None and reached > above:
+            row = self._rows.get((LEDGER, key, reached))
+            if row is not None and 0 <= row.first_stamp < stamp:
+                return reached
+            reached = self._rows.before((LEDGER, key, reached))
+        return None
+
+    def evict(self, at: Address, stamp: int, committed: int | None) -> None:
+        """A tick of a batch that ends at ``stamp`` has opened the row ``at``: forget what has become too old.
+
+        Nothing goes that may be read again, being above ``committed`` (None: nothing will be). And the anchor must
+        have been stored with what it takes over before the rows behind it go: a crash may bring back its older state.
+        """
+        if self._keep_ms is None:
+            return
+        interval, key, start = at
+        waiting = self._anchors.get((interval, key))
+        if waiting is None:
+            waiting = self._freeze(interval, key, start - self._keep_ms, stamp)
+        if waiting is None or (committed is not None and waiting[1] > committed):
+            return
+        anchor = waiting[0]
+        self._anchors.pop((interval, key), None)
+        self._delete_before((interval, key, anchor), committed)
+        if committed is not None:
+            self._freeze(interval, key, start - self._keep_ms, stamp)
+
+    def _freeze(self, interval: str, key: Key, edge_ms: int, stamp: int) -> tuple[int, int] | None:
+        """Let the newest row that ends by ``edge_ms`` know what the rows before it know; (its start, ``stamp``)."""
+        anchor = self._rows.before((interval, key, edge_ms - INTERVALS_MS[interval] + 1))
+        if anchor is None or self._rows.before((interval, key, anchor)) is None:
+            return None
+        at = (interval, key, anchor)
+        row = self._rows.get(at)
+        if row is None:
+            return None
+        baseline = preceding(self._rows, at)
+        if baseline != row.baseline:
+            row.baseline = baseline
+            self._rows.put(at, row)
+        waiting = self._anchors[interval, key] = anchor, stamp
+        return waiting
+
+    def _delete_before(self, anchor: Address, committed: int | None) -> None:
+        interval, key, end = anchor
+        while (oldest := self._rows.after((interval, key, -1))) is not None and oldest < end:
+            at = (interval, key, oldest)
+            row = self._rows.get(at)
+            if row is not None:
+                forming = row.bar is not None and not row.closed
+                if forming or (committed is not None and row.stamp > committed):
+                    return
+            self._rows.delete(at)
