@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from stockstream.agents.processor import CandleProcessor
-from stockstream.broker.transport import let_go
+from stockstream.broker.transport import is_settled, let_go
+from stockstream.errors import TopicMismatch
 
 log = logging.getLogger(__name__)
 
 CLOSE_EVERY_S = 1.0
+GONE_AFTER_S = 5.0
+
+
+class TopicsAreThere:
+    """Raises `TopicMismatch` when a topic is gone for good.
+
+    Kafka's client passes over a deleted topic, and finds one created anew after minutes.
+    """
+
+    def __init__(self, app: Any, topics: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
+        self._app = app
+        self._topics = tuple(topics)
+        self._clock = clock
+        self._gone_since: float | None = None
+
+    def __call__(self) -> None:
+        """Look once; a topic may be missing for a moment while its leader changes."""
+        gone = [name for name in self._topics if not self._app.consumer.topic_partitions(name)]
+        if not (gone and is_settled(self._app)):
+            self._gone_since = None
+        elif self._gone_since is None:
+            self._gone_since = self._clock()
+        elif self._clock() - self._gone_since > GONE_AFTER_S:
+            raise TopicMismatch(
+                f"topic {gone[0]} has been deleted: to go on with a new one set STOCKSTREAM_EPOCH to one more than now "
+                "and start again"
+            )
 
 
 def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[BaseException], Awaitable[None]]) -> None:
@@ -20,6 +49,7 @@ def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[Bas
     ``fail`` ends the worker: an error here may have left a batch half done, which a new start takes up from the last
     commit.
     """
+    topics_are_there = TopicsAreThere(app, topic.topics)
 
     @app.agent(topic, name="candles")  # type: ignore[untyped-decorator]  # Faust's is not typed
     async def candles(stream: Any) -> None:
@@ -41,6 +71,7 @@ def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[Bas
             await app.sleep(CLOSE_EVERY_S)
             try:
                 await processor.close_due()
+                topics_are_there()
             except Exception as error:
                 await fail(error)
                 raise
