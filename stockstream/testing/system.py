@@ -12,10 +12,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from email.message import Message
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from uuid import uuid4
 
 import clickhouse_connect
 from confluent_kafka import Consumer, TopicPartition
@@ -29,7 +32,7 @@ from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, TICK_SCHEMA_V2, Can
 from stockstream.tables import table_name
 from stockstream.tables.rows import decode_key
 from stockstream.testing.process import HOST, ServerProcess, free_ports
-from stockstream.testing.topics import Topics
+from stockstream.testing.topics import Topics, admin_client
 from stockstream.testing.wait import wait_until
 
 T = TypeVar("T")
@@ -69,14 +72,19 @@ class WorkerProcess(ServerProcess):
 
     def get(self, path: str, timeout_s: float = 10) -> tuple[int, Any]:
         """(status, parsed JSON) of a request to its web port; (0, None) if nobody answers."""
+        status, _, answer = self.ask(path, timeout_s)
+        return status, answer
+
+    def ask(self, path: str, timeout_s: float = 10) -> tuple[int, Message, Any]:
+        """As `get`, with the headers in between."""
         try:
             with urllib.request.urlopen(f"http://{HOST}:{self.port}{path}", timeout=timeout_s) as answer:
-                return answer.status, json.load(answer)
+                return answer.status, answer.headers, json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, json.loads(error.read() or b"null")
-        except OSError:
-            return 0, None
+                return error.code, error.headers, json.loads(error.read() or b"null")
+        except (OSError, HTTPException):
+            return 0, Message(), None
 
     def wait_ready(self, timeout_s: float = 60) -> None:
         """Wait until it owns its partitions and answers."""
@@ -92,7 +100,7 @@ class System:
 
     def __init__(self, bootstrap: str, registry_url: str, clickhouse_url: str, **settings: str) -> None:
         """``settings`` are ``STOCKSTREAM_…`` variables without the prefix, in lower case."""
-        self.id = f"t{time.time_ns() // 1_000_000 % 10**10}"
+        self.id = f"t{uuid4().hex[:10]}"
         self.root = Path(tempfile.mkdtemp(prefix=f"stockstream-{self.id}-"))
         self.topics = Topics(bootstrap)
         self.bootstrap, self.registry_url, self.clickhouse_url = bootstrap, registry_url, clickhouse_url
@@ -155,6 +163,24 @@ class System:
         encode = self.encoder(topic)
         self.topics.produce(self.topic(topic), ((tick.symbol.encode(), encode(tick)) for tick in ticks))
 
+    def feed(self, ticks: Sequence[Tick], seconds: float, ahead: int | None = None) -> Iterator[tuple[int, int]]:
+        """Write ticks at an even pace that takes ``seconds``; yields `progress` after each handful.
+
+        With ``ahead`` the writing waits while that many lie beyond the last commit, and goes on at the same pace.
+        """
+        encode = self.encoder()
+        records = [(tick.symbol.encode(), encode(tick)) for tick in ticks]
+        rate, sent, now_s = len(records) / seconds, 0.0, time.monotonic()
+        while sent < len(records):
+            committed, end = self.progress()
+            before_s, now_s = now_s, time.monotonic()
+            due = sent + rate * (now_s - before_s)
+            if ahead is not None:
+                due = min(due, max(sent, int(sent) + committed + ahead - end))
+            self.topics.produce(self.topic("yfinance"), records[int(sent) : int(due)])
+            sent = due
+            yield self.progress()
+
     def progress(self) -> tuple[int, int]:
         """(committed, end) offsets of the tick topics, summed over partitions, of the workers' group."""
         return self._progress(self.id, self._tick_topics())
@@ -166,6 +192,21 @@ class System:
         if sink:
             group, published = f"{self.id}-sink", [*ticks, self.topic("candles")]
             wait_until(lambda: self._is_read(group, published), timeout_s, "the sink to have everything")
+
+    def members(self) -> int:
+        """How many workers the group counts."""
+        group = self.id
+        admin = admin_client(self.bootstrap)
+        return len(admin.describe_consumer_groups([group], request_timeout=30)[group].result().members)
+
+    def tick_log(self) -> dict[int, list[tuple[int, Tick]]]:
+        """The (offset, tick) of each partition of the tick topic."""
+        log: dict[int, list[tuple[int, Tick]]] = {}
+        records = self.topics.read(self.topic("yfinance"))
+        ticks = asyncio.run(self._decode([record.value or b"" for record in records], Tick, TICK_SCHEMA_V2))
+        for record, tick in zip(records, ticks, strict=True):
+            log.setdefault(record.partition, []).append((record.offset, tick))
+        return log
 
     def candles_topic(self) -> dict[CandleKey, Candle]:
         """The candles of the ``candles`` topic, the highest version of each."""

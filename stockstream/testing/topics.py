@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from confluent_kafka import (
@@ -38,6 +38,7 @@ class Record:
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
+    headers: dict[str, str | bytes | None] = field(default_factory=dict)
 
 
 def admin_client(bootstrap: str) -> AdminClient:
@@ -183,4 +184,5 @@ def _record(message: Message[bytes, bytes]) -> Record:
     partition, offset = message.partition(), message.offset()
     if partition is None or offset is None:
         raise RuntimeError("a consumed record has no place")
-    return Record(partition, offset, message.timestamp()[1], message.key(), message.value())
+    headers = dict(message.headers() or [])
+    return Record(partition, offset, message.timestamp()[1], message.key(), message.value(), headers)
