@@ -1,0 +1,442 @@
+"""The runner against a scripted venue, under a clock that only the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+from websockets.frames import Close
+
+from stockstream.errors import BadMessage, InvalidInput
+from stockstream.models import Tick
+from stockstream.sources.contract import Capabilities, Frame
+from stockstream.sources.runner import ConnectionRunner, EmitFailed, Timing
+from stockstream.testing.wait import wait_until_async
+
+START_MS = 1_700_000_000_000
+TIMING = Timing(healthy_s=60, ping_after_s=20, pong_within_s=10, fatal_retry_s=300)
+Event = tuple[str, str, int]
+
+
+class Time:
+    """Seconds since the start; `pass_` lets them go by in small steps, and everybody act in between."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+
+    def steady_s(self) -> float:
+        return self.now_s
+
+    def now_ms(self) -> int:
+        return START_MS + round(self.now_s * 1000)
+
+    async def sleep(self, seconds: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self.now_s + seconds, future))
+        await future
+
+    async def pass_(self, seconds: float) -> None:
+        end_s = self.now_s + seconds
+        await settle()
+        while True:
+            self._sleepers = [(due_s, future) for due_s, future in self._sleepers if not future.done()]
+            due_s = min((due_s for due_s, _ in self._sleepers), default=end_s + 1)
+            if due_s > end_s:
+                break
+            self.now_s = max(self.now_s, due_s)
+            for when_s, future in self._sleepers:
+                if when_s <= self.now_s and not future.done():
+                    future.set_result(None)
+            await settle()
+        self.now_s = end_s
+
+
+async def settle() -> None:
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+class ScriptedSocket:
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.answers_pings = True
+        self.pings = 0
+        self.closed_by_us = False
+        self._arrived: asyncio.Queue[bytes | ConnectionClosed] = asyncio.Queue()
+        self._end: ConnectionClosed | None = None
+
+    def arrive(self, *frames: str) -> None:
+        for frame in frames:
+            self._arrived.put_nowait(frame.encode())
+
+    def end(self, code: int | None = None) -> None:
+        if self._end is None:
+            self._end = ConnectionClosedError(None if code is None else Close(code, ""), None)
+            self._arrived.put_nowait(self._end)
+
+    async def recv(self, *, decode: bool | None) -> bytes:
+        assert decode is False
+        item = await self._arrived.get()
+        if isinstance(item, ConnectionClosed):
+            self._arrived.put_nowait(item)
+            raise item
+        return item
+
+    async def send(self, message: str) -> None:
+        if self._end is not None:
+            raise self._end
+        self.said.append(message)
+
+    async def ping(self) -> asyncio.Future[float]:
+        if self._end is not None:
+            raise self._end
+        self.pings += 1
+        pong: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        if self.answers_pings:
+            pong.set_result(0.001)
+        return pong
+
+    async def close(self) -> None:
+        self.closed_by_us = self.closed_by_us or self._end is None
+        self.end(1000)
+
+
+class ScriptedFeed:
+    """A frame ``A B`` is one tick of A and one of B; ``bad`` is a bad message, ``quote A`` a quote."""
+
+    name = "venue"
+    url = "ws://venue"
+    capabilities = Capabilities(kind="trades", symbols_per_connection=5, silence_s=60)
+    is_trading = True
+    fatal_error: type[Exception] | None = None
+
+    def subscribe(self, symbols: Sequence[str], now_ms: int) -> list[str]:
+        return [f"+{symbol}" for symbol in symbols]
+
+    def unsubscribe(self, symbols: Sequence[str]) -> list[str]:
+        return [f"-{symbol}" for symbol in symbols]
+
+    def parse(self, frame: Frame, received_ms: int) -> list[Tick]:
+        text = frame if isinstance(frame, str) else frame.decode()
+        if text == "bad":
+            raise BadMessage("bad")
+        kind: Any = "trade"
+        if text.startswith("quote "):
+            kind, text = "quote", text.removeprefix("quote ")
+        return [
+            Tick(symbol, received_ms, 1.0, 1.0, kind=kind, producer_timestamp=received_ms) for symbol in text.split()
+        ]
+
+    def is_open(self, now_ms: int) -> bool:
+        return self.is_trading
+
+    def fatal(self, error: Exception) -> str | None:
+        return "the key is wrong" if self.fatal_error is not None and isinstance(error, self.fatal_error) else None
+
+
+class Venue:
+    """Opens a scripted socket for each attempt, or fails as told."""
+
+    def __init__(self) -> None:
+        self.sockets: list[ScriptedSocket] = []
+        self.failures: list[Exception] = []
+        self.attempts = 0
+        self.hangs = False
+
+    async def open(self, url: str) -> ScriptedSocket:
+        self.attempts += 1
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.failures:
+            raise self.failures.pop(0)
+        self.sockets.append(ScriptedSocket())
+        return self.sockets[-1]
+
+    @property
+    def socket(self) -> ScriptedSocket:
+        return self.sockets[-1]
+
+
+class Scene:
+    def __init__(self, symbols: Sequence[str] = ("A", "B")) -> None:
+        self.time, self.venue, self.feed = Time(), Venue(), ScriptedFeed()
+        self.ticks: list[Tick] = []
+        self.gate: Callable[[], Coroutine[Any, Any, None]] | None = None
+        self.runner = ConnectionRunner(
+            self.feed,
+            symbols,
+            self.emit,
+            now_ms=self.time.now_ms,
+            timing=TIMING,
+            open_socket=self.venue.open,
+            steady_s=self.time.steady_s,
+            sleep=self.time.sleep,
+            rng=random.Random(5),
+        )
+        self.task = asyncio.create_task(self.runner.run())
+
+    async def emit(self, ticks: Sequence[Tick]) -> None:
+        if self.gate is not None:
+            await self.gate()
+        self.ticks += ticks
+
+    @property
+    def events(self) -> list[Event]:
+        """(kind, symbol, seconds since the start) of everything emitted."""
+        return [(tick.kind, tick.symbol, (tick.event_time - START_MS) // 1000) for tick in self.ticks]
+
+    @property
+    def gaps(self) -> list[tuple[str, int, int, str | None]]:
+        return [
+            (tick.symbol, (tick.event_time - START_MS) // 1000, ((tick.until or 0) - START_MS) // 1000, tick.cause)
+            for tick in self.ticks
+            if tick.kind == "gap"
+        ]
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    scene = Scene()
+    await settle()
+    yield scene
+    scene.task.cancel()
+    await asyncio.gather(scene.task, return_exceptions=True)
+
+
+async def test_it_subscribes_everything_and_says_so_before_the_first_tick(scene: Scene) -> None:
+    assert scene.venue.socket.said == ["+A", "+B"]
+    scene.venue.socket.arrive("A", "B A")
+    await scene.time.pass_(0)
+    assert scene.events == [
+        ("start", "A", 0),
+        ("start", "B", 0),
+        ("trade", "A", 0),
+        ("trade", "B", 0),
+        ("trade", "A", 0),
+    ]
+    status = scene.runner.status
+    assert (status.state, status.frames, status.symbols["A"].ticks, status.symbols["B"].ticks) == ("streaming", 2, 2, 1)
+    assert status.symbols["A"].event_ms == START_MS
+
+
+@pytest.mark.parametrize(("code", "cause"), [(1000, "closed 1000"), (1001, "closed 1001"), (None, "aborted")])
+async def test_a_connection_that_ends_is_made_again_and_leaves_a_gap(
+    scene: Scene, code: int | None, cause: str
+) -> None:
+    await scene.time.pass_(5)
+    scene.venue.socket.arrive("A")
+    await scene.time.pass_(3)
+    scene.venue.socket.end(code)
+    await scene.time.pass_(1)
+    assert len(scene.venue.sockets) == 2
+    assert scene.venue.socket.said == ["+A", "+B"]
+    assert scene.gaps == [("A", 5, 8, cause), ("B", 5, 8, cause)]
+    assert [event[:2] for event in scene.events[-4:]] == [("gap", "A"), ("start", "A"), ("gap", "B"), ("start", "B")]
+    assert scene.runner.status.reconnects == 1
+
+
+async def test_frames_that_arrived_before_the_end_are_not_lost(scene: Scene) -> None:
+    scene.venue.socket.arrive("A", "A", "A")
+    scene.venue.socket.end(1001)
+    await scene.time.pass_(0)
+    assert [event for event in scene.events if event[0] == "trade"] == [("trade", "A", 0)] * 3
+
+
+async def test_every_cause_of_a_long_hole_is_named_once(scene: Scene) -> None:
+    scene.venue.failures = [ConnectionRefusedError(), ConnectionRefusedError(), TimeoutError()]
+    scene.venue.socket.end(1001)
+    await scene.time.pass_(60)
+    assert scene.gaps[0][3] == "closed 1001, refused, no answer"
+    assert len(scene.gaps) == 2
+
+
+async def test_attempts_are_spread_over_growing_times_up_to_the_cap(scene: Scene) -> None:
+    scene.venue.failures = [ConnectionRefusedError() for _ in range(10_000)]
+    scene.venue.socket.end()
+    await scene.time.pass_(60)
+    at_first = scene.venue.attempts
+    await scene.time.pass_(3600)
+    later = scene.venue.attempts - at_first
+    assert at_first > 4
+    # Uniform between 0 and 30 s: some 240 an hour; far fewer would mean a longer cap, far more a shorter one.
+    assert 160 < later < 360
+
+
+async def test_a_healthy_minute_forgets_earlier_failures(scene: Scene) -> None:
+    scene.venue.failures = [ConnectionRefusedError() for _ in range(12)]
+    scene.venue.socket.end()
+    while scene.venue.failures or scene.runner.status.state != "streaming":
+        await scene.time.pass_(1)
+    for _ in range(61):
+        scene.venue.socket.arrive("A")
+        await scene.time.pass_(1)
+    scene.venue.socket.end()
+    await scene.time.pass_(TIMING.backoff_base_s)
+    assert scene.runner.status.state == "streaming"
+
+
+async def test_silence_while_the_venue_is_open_ends_the_connection(scene: Scene) -> None:
+    scene.venue.socket.arrive("A")
+    await scene.time.pass_(59)
+    assert len(scene.venue.sockets) == 1
+    await scene.time.pass_(3)
+    assert len(scene.venue.sockets) == 2
+    assert scene.venue.sockets[0].closed_by_us
+    assert scene.gaps[0][1] == 0
+    assert scene.gaps[0][3] == "silent"
+
+
+async def test_silence_means_nothing_while_the_venue_is_closed(scene: Scene) -> None:
+    scene.feed.is_trading = False
+    await scene.time.pass_(3600)
+    assert len(scene.venue.sockets) == 1
+    scene.feed.is_trading = True
+    await scene.time.pass_(50)
+    assert len(scene.venue.sockets) == 1
+    await scene.time.pass_(12)
+    assert len(scene.venue.sockets) == 2
+
+
+async def test_symbols_that_are_never_traded_are_asked_for_less_and_less_often(scene: Scene) -> None:
+    await scene.time.pass_(3600)
+    assert len(scene.venue.sockets) in range(6, 10)
+    scene.venue.socket.arrive("quote A")
+    await scene.time.pass_(120)
+    before = len(scene.venue.sockets)
+    scene.venue.socket.arrive("A")
+    await scene.time.pass_(63)
+    assert len(scene.venue.sockets) == before + 1
+
+
+async def test_a_pong_proves_that_nothing_was_lost_until_then(scene: Scene) -> None:
+    scene.feed.is_trading = False
+    await scene.time.pass_(100)
+    assert scene.venue.socket.pings == 4 or scene.venue.socket.pings == 5
+    scene.venue.socket.end()
+    await scene.time.pass_(1)
+    assert scene.gaps[0][1] >= 80
+
+
+async def test_a_connection_that_does_not_answer_is_given_up(scene: Scene) -> None:
+    scene.feed.is_trading = False
+    scene.venue.socket.answers_pings = False
+    await scene.time.pass_(32)
+    assert len(scene.venue.sockets) == 2
+    assert scene.gaps[0][3] == "unresponsive"
+
+
+async def test_rubbish_is_counted_and_told_rarely(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    for _ in range(50):
+        scene.venue.socket.arrive("bad", "A")
+        await scene.time.pass_(1)
+    assert scene.runner.status.bad_frames == 50
+    assert scene.runner.status.symbols["A"].ticks == 50
+    assert len(scene.venue.sockets) == 1
+    assert len([record for record in caplog.records if "bad frames" in record.getMessage()]) == 1
+
+
+async def test_ticks_that_nobody_asked_for_are_not_passed_on(scene: Scene) -> None:
+    scene.venue.socket.arrive("C A")
+    await scene.time.pass_(0)
+    assert scene.runner.status.unasked == 1
+    assert {tick.symbol for tick in scene.ticks if tick.kind == "trade"} == {"A"}
+
+
+async def test_a_slow_taker_slows_the_reader_and_is_not_the_venues_silence(scene: Scene) -> None:
+    opened = asyncio.Event()
+    scene.gate = opened.wait  # type: ignore[assignment]  # what it returns does not matter
+    scene.venue.socket.arrive("A", "A", "A")
+    await scene.time.pass_(600)
+    assert len(scene.venue.sockets) == 1
+    assert scene.runner.status.frames == 1
+    opened.set()
+    await scene.time.pass_(30)
+    assert len(scene.venue.sockets) == 1
+    assert scene.runner.status.frames == 3
+
+
+async def test_a_fatal_error_is_visible_and_tried_again_slowly(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.feed.fatal_error = PermissionError
+    scene.venue.failures = [PermissionError()]
+    scene.venue.socket.end()
+    await scene.time.pass_(30)
+    assert (scene.runner.status.state, scene.runner.status.detail) == ("failed", "the key is wrong")
+    assert "the key is wrong" in caplog.text
+    attempts = scene.venue.attempts
+    await scene.time.pass_(250)
+    assert scene.venue.attempts == attempts
+    await scene.time.pass_(60)
+    assert scene.runner.status.state == "streaming"
+
+
+async def test_symbols_come_and_go_while_it_runs(scene: Scene) -> None:
+    await scene.time.pass_(5)
+    await scene.runner.add(["C", "A"])
+    await scene.runner.remove(["B", "Z"])
+    assert scene.venue.socket.said == ["+A", "+B", "+C", "-B"]
+    assert scene.events[-1] == ("start", "C", 5)
+    scene.venue.socket.arrive("B C")
+    await scene.time.pass_(1)
+    assert [event[1] for event in scene.events if event[0] == "trade"] == ["C"]
+    scene.venue.socket.end()
+    await scene.time.pass_(1)
+    assert scene.venue.socket.said == ["+A", "+C"]
+    assert {gap[0] for gap in scene.gaps} == {"A", "C"}
+
+
+async def test_symbols_that_come_while_it_is_down_are_subscribed_with_the_rest(scene: Scene) -> None:
+    scene.venue.failures = [ConnectionRefusedError()]
+    scene.venue.socket.end()
+    await settle()
+    await scene.runner.add(["C"])
+    await scene.time.pass_(10)
+    assert scene.venue.socket.said == ["+A", "+B", "+C"]
+    assert {gap[0] for gap in scene.gaps} == {"A", "B"}
+
+
+async def test_a_connection_takes_no_more_symbols_than_the_venue_allows(scene: Scene) -> None:
+    assert scene.runner.room == 3
+    with pytest.raises(InvalidInput, match="takes 3 more symbols, not 4"):
+        await scene.runner.add(["C", "D", "E", "F"])
+    assert scene.venue.socket.said == ["+A", "+B"]
+
+
+async def test_stopping_emits_what_arrived_before_and_nothing_after(scene: Scene) -> None:
+    scene.venue.socket.arrive("A", "B")
+    await scene.runner.stop()
+    await asyncio.wait_for(scene.task, 5)
+    assert scene.venue.socket.closed_by_us
+    assert [event[0] for event in scene.events] == ["start", "start", "trade", "trade"]
+    assert scene.runner.status.state == "stopped"
+    assert scene.venue.attempts == 1
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_stopping_does_not_wait_for_a_venue_that_is_down(scene: Scene, hangs: bool) -> None:
+    scene.venue.hangs = hangs
+    scene.venue.failures = [ConnectionRefusedError() for _ in range(100)]
+    scene.venue.socket.end()
+    await scene.time.pass_(20)
+    await scene.runner.stop()
+    await asyncio.wait_for(scene.task, 5)
+    assert scene.runner.status.state == "stopped"
+    assert not scene.gaps
+
+
+async def test_a_taker_that_fails_ends_the_runner(scene: Scene) -> None:
+    async def fail() -> None:
+        raise OSError("disk full")
+
+    scene.gate = fail
+    scene.venue.socket.arrive("A")
+    with pytest.raises(EmitFailed, match="disk full"):
+        await asyncio.wait_for(scene.task, 5)
+    assert scene.venue.socket.closed_by_us
+    await wait_until_async(lambda: scene.runner.status.frames == 1, 5, "the frame to be counted")
