@@ -23,6 +23,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from aiokafka.errors import IllegalStateError
 from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -108,9 +109,16 @@ class BatchConsumer(driver.Consumer):
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
     async def perform_seek(self) -> None:
-        """Position every partition at its committed offset, and remember where that is."""
+        """Position every partition at its committed offset, and remember where that is.
+
+        If they are taken away meanwhile the gate stays shut, until those assigned next have been positioned.
+        """
         generation = self.app.consumer_generation_id
-        await super().perform_seek()
+        try:
+            await super().perform_seek()
+        except IllegalStateError as error:
+            log.info("not positioned: %s", error)
+            return
         if generation == self.app.consumer_generation_id:
             self.sought_generation = generation
             self.sought = {tp: at for tp, at in self._read_offset.items() if tp.topic in self.transport.sources}

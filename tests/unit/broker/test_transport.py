@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
 from stockstream.broker import transport
@@ -62,6 +63,17 @@ class TestGate:
         async def seek() -> dict[TP, int]:
             batched.consumer_generation_id = 3
             return {SOURCE: 7}
+
+        batched.consumer_generation_id = 2
+        batched.consumer._thread.seek_to_committed = seek
+        await batched.consumer.perform_seek()
+        batched.on_rebalance_start()
+        batched.on_rebalance_end()
+        assert SOURCE not in transport._Gate(batched.consumer)
+
+    async def test_stays_shut_when_the_partitions_went_while_positioning(self, batched: Any) -> None:
+        async def seek() -> dict[TP, int]:
+            raise IllegalStateError("no current assignment")
 
         batched.consumer_generation_id = 2
         batched.consumer._thread.seek_to_committed = seek
