@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := test
-.PHONY: setup servers check check-deploy secrets test demo bench
+.PHONY: setup servers check check-deploy secrets test images demo bench
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -12,6 +12,7 @@ INSTALLED := .venv/installed-$(call stamp,requirements.lock pyproject.toml)
 FETCHED := $(SERVERS)/fetched-$(call stamp,tools/servers/pom.xml)
 
 setup: $(INSTALLED) servers
+	@tools/need.sh chromium
 
 servers: $(FETCHED)
 
@@ -33,6 +34,11 @@ secrets:
 
 test: setup check
 	$(BIN)/pytest
+
+# The screenshots of the documentation.
+images: setup
+	mkdir -p docs/images
+	$(BIN)/pytest tests/browser -k fits_screens --images docs/images
 
 demo: setup
 	$(BIN)/python tools/demo.py

@@ -7,21 +7,23 @@ set -euo pipefail
 have() {
     case $1 in
         mvn) command -v mvn >/dev/null ;;
+        chromium) command -v chromium >/dev/null ;;
         venv) "${2:-python3}" -c 'import ensurepip, venv' 2>/dev/null ;;
     esac
 }
 
 case $1 in
-    mvn) package=maven ;;
-    venv) package=python3-venv ;;
+    mvn) packages=(maven) ;;
+    chromium) packages=(chromium fonts-dejavu-core) ;;
+    venv) packages=(python3-venv) ;;
     *) echo "need.sh: unknown tool: $1" >&2; exit 2 ;;
 esac
 
 have "$@" && exit 0
 if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
-    install=(apt-get install -y -qq --no-install-recommends "$package")
+    install=(apt-get install -y -qq --no-install-recommends "${packages[@]}")
     { "${install[@]}" || { apt-get update -qq && "${install[@]}"; }; } >/dev/null || true
     have "$@" && exit 0
 fi
-echo "$1 is missing: install the system package '$package' and run make again" >&2
+echo "$1 is missing: install the system package '${packages[0]}' and run make again" >&2
 exit 1

@@ -84,7 +84,7 @@ function draw() {
   renderLegend($("legend"), graph.looked, selected.interval, chart.decimals);
   const { series } = graph;
   $("range").textContent = series.size
-    ? `${series.size} candles since ${format.window(series.first.window_start_ms, selected.interval)} UTC` : "";
+    ? `${format.things(series.size, "candle")} since ${format.window(series.first.window_start_ms, selected.interval)} UTC` : "";
 }
 
 function drawQuote(latest) {

@@ -108,7 +108,7 @@ export class CandleChart {
   }
 
   toNewest() {
-    this.#chart.timeScale().scrollToRealTime();
+    this.#chart.timeScale().scrollToPosition(AHEAD_BARS, false);
   }
 
   #rewind(size) {

@@ -32,6 +32,9 @@ export const amount = (value) => (value === null ? "–" : value >= 10_000 ? com
 
 export const count = (value) => (value === null ? "–" : value.toLocaleString("en-US"));
 
+/** A count of things, "1 candle" or "2 candles". */
+export const things = (number, name) => `${count(number)} ${name}${number === 1 ? "" : "s"}`;
+
 /** Time since, in its largest unit. */
 export function age(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));

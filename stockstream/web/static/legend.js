@@ -18,8 +18,10 @@ export const flagsOf = (candle) => Object.keys(FLAGS).filter((flag) => candle[fl
 function item(name, value, className = "") {
   const element = document.createElement("span");
   const label = document.createElement("b");
+  const text = document.createElement("span");
   label.textContent = name;
-  element.append(label, value);
+  text.textContent = value;
+  element.append(label, text);
   element.className = className;
   return element;
 }

@@ -185,7 +185,8 @@ export class WatchList {
   #drawCount() {
     const total = this.#rows.size;
     const shown = this.#filter ? this.#shownRows().length : total;
-    setText(this.#count, shown === total ? `${total} symbols` : `${shown} of ${total} symbols`);
+    const all = format.things(total, "symbol");
+    setText(this.#count, shown === total ? all : `${shown} of ${all}`);
     this.#empty.hidden = shown > 0;
     setText(this.#empty, total ? "No symbol matches" : "Waiting for the first price");
   }

@@ -1,4 +1,4 @@
-"""The worker's HTTP side without a worker: its live view and its sink are filled by hand."""
+"""The live page under test: the worker's HTTP side filled by hand instead of by a worker, and how to read the page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
+from playwright.async_api import Locator, Page, expect
 
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.errors import BadMessage
@@ -53,6 +54,17 @@ class Site:
                 self.live.recent.put_candle(state)
             else:
                 self.live.recent.put_latest(state)
+
+
+def row(page: Page, symbol: str) -> Locator:
+    """A symbol's row in the watch list."""
+    return page.locator(f'#rows [data-symbol="{symbol}"]')
+
+
+async def legend_shows(page: Page, *texts: str) -> None:
+    """Wait until the legend holds each text as a word of its own."""
+    for text in texts:
+        await expect(page.locator("#legend").get_by_text(text, exact=True).first).to_be_visible()
 
 
 def live_view() -> LiveView:
@@ -113,3 +125,55 @@ def walk(symbol: str, start_ms: int, count: int, interval: str, price: float, se
             )
         )  # fmt: skip
     return made
+
+
+async def put_market(site: Site) -> None:
+    """A day at the market: one symbol with candles of every interval, and prices of some more; all invented."""
+    last_price = 0.0
+    for interval, step_ms in INTERVALS_MS.items():
+        forming_ms = now_ms() // step_ms * step_ms
+        candles = walk("BTC-USD", forming_ms - 600 * step_ms, 600, interval, 67_000.0, seed=11)
+        candles[-62] = replace(candles[-62], partial=True)
+        candles[-24] = replace(candles[-24], gap=True)
+        await site.sink.insert_candles(candles)
+        opened = candles[-1].close
+        last_price = last_price or round(opened * 1.0004, 2)
+        low, high = round(opened * 0.9998, 2), round(opened * 1.0006, 2)
+        forming = candle(
+            "BTC-USD", forming_ms, interval, last_price, 1000, open=opened, low=low, high=high, volume=32.114,
+            vwap=opened, trades=208, is_closed=False, state="forming",
+        )  # fmt: skip
+        site.put(*candles[-20:], forming)
+    for index, (symbol, price, percent, exchange, currency) in enumerate(_MARKET):
+        source, _, name = symbol.rpartition(":")
+        site.put(
+            latest(
+                symbol,
+                last_price if symbol == "BTC-USD" else price,
+                change=round(price * percent / 100, 4),
+                change_percent=percent,
+                source=source.lower() or "yahoo",
+                exchange=exchange,
+                currency=currency,
+                event_time=now_ms() - (200, 900, 2400, 5100)[index % 4] - (86_000 if name == "XRPETH" else 0),
+            )
+        )
+
+
+_MARKET = (
+    ("AAPL", 228.31, 1.21, "NMS", "USD"),
+    ("BINANCE:BTCUSDT", 67_130.2, 1.79, "", "USDT"),
+    ("BINANCE:XRPETH", 0.00204512, -0.84, "", "ETH"),
+    ("BTC-USD", 67_123.45, 1.83, "CCC", "USD"),
+    ("ES=F", 5871.25, 0.18, "CME", "USD"),
+    ("ETH-USD", 2641.18, -0.62, "CCC", "USD"),
+    ("EURUSD=X", 1.08342, 0.05, "CCY", "USD"),
+    ("FINNHUB:TSLA", 219.16, -1.2, "", "USD"),
+    ("GOOGL", 163.42, -0.41, "NMS", "USD"),
+    ("MSFT", 421.53, 0.4, "NMS", "USD"),
+    ("NVDA", 134.22, 2.1, "NMS", "USD"),
+    ("SSI:FPT", 134_500.0, 1.43, "HOSE", "VND"),
+    ("VCB.VN", 91_200.0, -0.33, "VSE", "VND"),
+    ("7203.T", 2611.5, 0.92, "JPX", "JPY"),
+    ("^GSPC", 5842.47, 0.2, "SNP", "USD"),
+)
