@@ -113,7 +113,7 @@ def test_a_topic_created_anew_needs_a_new_epoch(system: System) -> None:
     assert published(system, 2) == old
     assert min(first.version, second.version) > old.version
     stored = system.sql_candles("1m")
-    assert stored[first.key][4], stored[second.key][4] == (120.0, 100.0)
+    assert (stored[first.key][4], stored[second.key][4]) == (120.0, 100.0)
     assert stored[first.key][7] == first.version
     end(worker, signal.SIGINT)
 

@@ -65,3 +65,22 @@ async def test_a_shutdown_does_not_wait_for_the_next_attempt() -> None:
     retry.hurry()
     await waiting
     assert attempts == 2
+
+
+async def test_it_can_be_cancelled_in_the_moment_in_which_it_is_hurried() -> None:
+    retry = Retry(Never())
+    failed = asyncio.Event()
+
+    async def work() -> None:
+        failed.set()
+        raise SinkUnreachable("away")
+
+    waiting = asyncio.ensure_future(retry.until_done("the sink", work))
+    await failed.wait()
+    await asyncio.sleep(0)
+    retry.hurry()
+    waiting.cancel()
+    _, pending = await asyncio.wait({waiting}, timeout=5)
+    waiting.cancel()
+    assert not pending
+    assert waiting.cancelled()
