@@ -28,13 +28,16 @@ from stockstream.broker.transport import install, is_settled, poison
 from stockstream.codecs.avro import Decoder, Encoder, TickDecoder
 from stockstream.core.latest import is_as_late
 from stockstream.errors import SettingsError, StockstreamError, TopicMismatch, Unreachable
+from stockstream.ingestion import Ingestion
 from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, TICK_SCHEMA_V1, TICK_SCHEMA_V2, Candle, Latest
 from stockstream.settings import Settings
+from stockstream.sources.catalog import source_of
 from stockstream.startup import check_port, claim, end, leave_on_signals, patiently
 from stockstream.tables import Tables, declare
 from stockstream.web import routes
 from stockstream.web.health import Check, live_view_check
 from stockstream.web.live import LiveView
+from stockstream.web.subscriptions import SubscriptionViews
 from stockstream.web.tables import TableViews
 
 log = logging.getLogger(__name__)
@@ -102,9 +105,10 @@ class Runtime:
             decoder=TickDecoder(self.registry),
             dead_letters=dead_letters,
         )
+        self.ingestion = Ingestion(settings, self.app, self.connection, self.registry, self.tables, _now_ms)
         install(
             self.app,
-            sources=topics,
+            sources=[*topics, self.ingestion.topic],
             fetch_wait_ms=settings.fetch_wait_ms,
             is_newer=self.tables.is_newer(is_as_late),
             on_absorbed=self.processor.forget,
@@ -123,6 +127,7 @@ class Runtime:
             history_s=_LIVE_HISTORY_S,
         )
         self.app.add_dependency(self.live)
+        self.app.task(self.ingestion.start)
         self.persister = self._persister(topics, rules, dead_letters)
         self._serve(topics)
 
@@ -139,6 +144,7 @@ class Runtime:
 
     async def close(self) -> None:
         """Let go of what the app does not own."""
+        await self.ingestion.close()
         if self.sink is not None:
             await self.sink.close()
         await self.registry.close()
@@ -163,14 +169,16 @@ class Runtime:
             TopicSpec(s.topic("candles"), s.partitions, KEPT_7_DAYS, at_least=s.partitions),
             TopicSpec(s.topic("latest"), s.partitions, COMPACTED, at_least=s.partitions),
             TopicSpec(s.topic("dead-letters"), s.partitions, KEPT_30_DAYS, at_least=1),
+            *self.ingestion.topics,
         ]
         changelogs = [TopicSpec(name, s.partitions, COMPACTED) for name in self.tables.changelogs]
         await ensure_topics(self.connection, [*ticks, *ours], s.replication, changelogs)
 
     async def _ensure_schemas(self) -> None:
         s = self.settings
+        schema = TICK_SCHEMA_V1 if s.tick_schema == 1 else TICK_SCHEMA_V2
+        await self.ingestion.prepare(schema)
         for name in s.tick_topics:
-            schema = TICK_SCHEMA_V1 if s.tick_schema == 1 else TICK_SCHEMA_V2
             await self.registry.ensure(f"{s.topic(name)}-value", schema)
         candle_id = await self.registry.ensure(f"{s.topic('candles')}-value", CANDLE_SCHEMA)
         latest_id = await self.registry.ensure(f"{s.topic('latest')}-value", LATEST_SCHEMA)
@@ -219,6 +227,11 @@ class Runtime:
             live=self.live,
             sink=self.sink,
             tables=views,
+            subscriptions=SubscriptionViews(
+                self.ingestion.subscriptions,
+                lambda symbol: source_of(symbol).name,
+                None if self.settings.api_key is None else self.settings.api_key.get_secret_value(),
+            ),
             checks=[self._check_tables, lambda: live_view_check(self.live), self._check_sink],
             now_ms=_now_ms,
         )

@@ -18,7 +18,7 @@ from stockstream.cli.connect import connection_of, registry_of, subject_of, tick
 from stockstream.cli.ingest_report import Report
 from stockstream.codecs import Encoder
 from stockstream.errors import InvalidInput, SettingsError
-from stockstream.settings import Settings
+from stockstream.settings import Settings, read_symbols
 from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.runner import ConnectionRunner
 
@@ -49,13 +49,9 @@ def _wanted(settings: Settings, listed: str | None, path: str | None) -> list[st
     if listed is not None and path is not None:
         raise click.UsageError("--symbols and --symbols-file are both given: keep one")
     if path is not None:
-        try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError) as error:
-            raise InvalidInput(f"{path} cannot be read: {error}") from error
-        names = [line.partition("#")[0].strip() for line in lines]
+        names = list(read_symbols(Path(path)))
     else:
-        names = list(settings.symbols) if listed is None else [name.strip() for name in listed.split(",")]
+        names = list(settings.all_symbols()) if listed is None else [name.strip() for name in listed.split(",")]
     found = list(dict.fromkeys(name for name in names if name))
     if not found:
         raise SettingsError("no symbols to subscribe: set SYMBOLS=AAPL,BTC-USD or give --symbols or --symbols-file")

@@ -18,7 +18,8 @@ from urllib.parse import quote, urlsplit
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from stockstream.errors import SettingsError
+from stockstream.errors import InvalidSymbol, SettingsError
+from stockstream.models import check_symbol
 from stockstream.settings.sources import CONFIG, ConfigFile, Environment, is_secret, variable
 from stockstream.settings.types import (
     ClickHouseUrl,
@@ -27,6 +28,7 @@ from stockstream.settings.types import (
     Database,
     Epoch,
     FeedDelays,
+    FeedUrl,
     Host,
     LogLevel,
     Name,
@@ -43,7 +45,7 @@ from stockstream.settings.types import (
     Topics,
 )
 
-OWN_TOPICS = {"candles", "latest", "subscriptions", "dead-letters"}
+OWN_TOPICS = {"candles", "latest", "subscriptions", "connections", "dead-letters"}
 
 
 class Settings(BaseSettings):
@@ -66,6 +68,10 @@ class Settings(BaseSettings):
     schema_registry_username: str | None = None
     schema_registry_password: SecretStr | None = None
     symbols: Symbols = ()
+    symbols_file: Path | None = None
+    ingest_enabled: bool = True
+    yahoo_url: FeedUrl | None = None
+    api_key: SecretStr | None = None
     finnhub_api_token: SecretStr | None = None
     clickhouse_url: ClickHouseUrl = Field(default="http://localhost:8123", repr=False)
     clickhouse_database: Database = "stockstream"
@@ -135,6 +141,16 @@ class Settings(BaseSettings):
         """The topic's name on the broker."""
         return self.topic_prefix + name
 
+    def all_symbols(self) -> tuple[str, ...]:
+        """``symbols`` and those of ``symbols_file``, each once; raises `SettingsError` if the file cannot be read."""
+        listed = () if self.symbols_file is None else read_symbols(self.symbols_file)
+        return tuple(dict.fromkeys((*self.symbols, *listed)))
+
+    def source_url(self, source: str) -> str | None:
+        """Where a source is, if not at its own address."""
+        url: str | None = getattr(self, f"{source}_url")
+        return url
+
     @property
     def clickhouse_login_url(self) -> str:
         """``clickhouse_url`` with the user and password in it, for clients that take one URL."""
@@ -199,6 +215,16 @@ class Settings(BaseSettings):
                 "set SASL_SSL or SASL_PLAINTEXT"
             )
         return self
+
+
+def read_symbols(path: Path) -> tuple[str, ...]:
+    """The symbols of a file, one a line; what follows a # is a comment. Raises `SettingsError`."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        names = [line.partition("#")[0].strip() for line in lines]
+        return tuple(dict.fromkeys(check_symbol(name) for name in names if name))
+    except (OSError, ValueError, InvalidSymbol) as error:
+        raise SettingsError(f"the symbols file {path} is no use: {error}") from error
 
 
 def _told(error: ValidationError, origins: Mapping[str, str], given: Mapping[str, Any]) -> str:

@@ -13,24 +13,26 @@ ROCKSDB_OPTIONS = {"write_buffer_size": 8 << 20, "block_cache_size": 16 << 20, "
 """A table has one database a partition; the defaults (64 MB × 3 and a 2 GiB cache each) are meant for one."""
 
 LATEST = "latest"
+SUBSCRIPTIONS = "subscriptions"
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Faust's tables by what they hold: ``candles`` by interval, each a window wrapper; ``latest`` by symbol."""
+    """Faust's tables: ``candles`` by interval, each a window wrapper; ``latest`` and ``subscriptions`` by symbol."""
 
     candles: dict[str, Any]
     latest: Any
+    subscriptions: Any
 
     @property
     def names(self) -> list[str]:
-        """The name of every table."""
+        """The names of the tables that are made of ticks."""
         return [*(table_name(interval) for interval in self.candles), LATEST]
 
     @property
     def changelogs(self) -> list[str]:
         """The topic of every table's changes."""
-        tables = [*(wrapper.table for wrapper in self.candles.values()), self.latest]
+        tables = [*(wrapper.table for wrapper in self.candles.values()), self.latest, self.subscriptions]
         return [table.changelog_topic_name for table in tables]
 
     def is_newer(self, latest_is_newer: Callable[[bytes, bytes], bool]) -> Callable[[str], Any]:
@@ -55,5 +57,8 @@ def declare(app: Any, partitions: int) -> Tables:
         ).tumbling(length_ms / 1000)
         for interval, length_ms in INTERVALS_MS.items()
     }
-    latest = app.Table(LATEST, partitions=partitions, key_type=bytes, value_type=bytes, options=dict(ROCKSDB_OPTIONS))
-    return Tables(candles, latest)
+    plain = {
+        name: app.Table(name, partitions=partitions, key_type=bytes, value_type=bytes, options=dict(ROCKSDB_OPTIONS))
+        for name in (LATEST, SUBSCRIPTIONS)
+    }
+    return Tables(candles, plain[LATEST], plain[SUBSCRIPTIONS])

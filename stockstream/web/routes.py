@@ -15,6 +15,7 @@ from stockstream.web.live import LiveView
 from stockstream.web.page import Page
 from stockstream.web.problem import problems, set_headers
 from stockstream.web.stream import Stream
+from stockstream.web.subscriptions import SubscriptionViews
 from stockstream.web.tables import TableViews
 
 
@@ -24,6 +25,7 @@ def install(
     live: LiveView,
     sink: Sink | None,
     tables: TableViews | None,
+    subscriptions: SubscriptionViews | None = None,
     checks: Sequence[Callable[[], Check]],
     now_ms: Callable[[], int],
 ) -> None:
@@ -50,6 +52,15 @@ def install(
             web.get("/static/{path:.+}", page.static),
         ]
     )
+    if subscriptions is not None:
+        web_app.add_routes(
+            [
+                web.get("/subscriptions", subscriptions.list_all),
+                web.get("/subscriptions/{symbol}", subscriptions.get),
+                web.put("/subscriptions/{symbol}", subscriptions.put),
+                web.delete("/subscriptions/{symbol}", subscriptions.delete),
+            ]
+        )
     if tables is not None:
         web_app.router.add_get("/tables/{name}/{symbol}", tables.get)
 

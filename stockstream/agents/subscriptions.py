@@ -1,0 +1,32 @@
+"""The agent that reads ``subscriptions``: it keeps the table, and its partitions say which connections are ours."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+from stockstream.broker.transport import PartitionStore, is_ours, let_go, send_records
+
+log = logging.getLogger(__name__)
+
+
+def attach(app: Any, topic: Any, table: Any) -> None:
+    """Have ``app`` feed the batches of ``topic`` into ``table``, by symbol."""
+
+    @app.agent(topic, name="ingest")  # type: ignore[untyped-decorator]  # Faust's is not typed
+    async def ingest(stream: Any) -> None:
+        async for event in stream.noack().events():
+            message = event.message
+            if not is_ours(app, message.tp, message.generation_id):
+                let_go(app, message)
+                continue
+            rows = {record.key: record.value for record in event.value if record.key is not None}
+            store = PartitionStore(table, message.partition)
+            store.write(rows.items())
+            await send_records(app, store.changelog, message.partition, rows.items(), partial(_logged, store))
+            await stream.ack(event)
+
+
+def _logged(store: PartitionStore, base: int, count: int) -> None:
+    store.advance(base, count)

@@ -1,0 +1,153 @@
+"""Wires what watches symbols in a worker: subscriptions, connections and producers."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from stockstream.agents import subscriptions as subscriptions_agent
+from stockstream.agents.ingest import Ingest
+from stockstream.agents.liveness import Liveness
+from stockstream.broker.connection import Connection
+from stockstream.broker.producer import TickProducer
+from stockstream.broker.topics import COMPACTED, TopicSpec
+from stockstream.broker.transport import active_partitions, is_settled
+from stockstream.codecs.avro import Decoder, Encoder
+from stockstream.codecs.registry import Registry
+from stockstream.core.allocation import ConnectionId
+from stockstream.errors import BrokerUnreachable
+from stockstream.models import SUBSCRIPTION_SCHEMA, Subscription, Tick
+from stockstream.settings import Settings
+from stockstream.sources.catalog import SOURCES, Source, source_of
+from stockstream.sources.runner import ConnectionRunner
+from stockstream.tables import Tables
+from stockstream.tables.subscriptions import Subscriptions
+
+_SEND_TIMEOUT_S = 10.0
+
+
+class Ingestion:
+    """Everything of a worker that has to do with sockets."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        app: Any,
+        connection: Connection,
+        registry: Registry,
+        tables: Tables,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._app = app
+        self._registry = registry
+        self._encoders: dict[str, Encoder] = {}
+        self.topic = settings.topic("subscriptions")
+        self._decoder = Decoder(registry, Subscription, SUBSCRIPTION_SCHEMA)
+        self.subscriptions = Subscriptions(
+            connection.aiokafka(),
+            self.topic,
+            encode=self._encode_subscription,
+            decode=self._decoder.decode,
+            prepare=self._decoder.prepare,
+            send=self._sender(self.topic),
+            now_ms=now_ms,
+        )
+        self._liveness = Liveness(
+            connection.aiokafka(),
+            settings.topic("connections"),
+            worker=uuid.uuid4().hex,
+            send=self._sender(settings.topic("connections")),
+            now_ms=now_ms,
+        )
+        self._sources = [source for source in SOURCES.values() if source.topic in settings.tick_topics]
+        self.producers = {
+            source.name: TickProducer(
+                connection, settings.topic(source.topic), self._encode_tick(source), now_ms=now_ms
+            )
+            for source in self._sources
+        }
+        self.ingest = Ingest(
+            self.subscriptions,
+            self._liveness,
+            emitters=self.producers,
+            symbols_per_connection=lambda name: SOURCES[name].capabilities.symbols_per_connection,
+            make_runner=self._runner,
+            partition_of=lambda key: (murmur2(key) & 0x7FFFFFFF) % settings.partitions,
+            owned=self._owned,
+            has_peers=self._has_peers,
+            now_ms=now_ms,
+        )
+        self._now_ms = now_ms
+        subscriptions_agent.attach(app, app.topic(self.topic, value_serializer="raw"), tables.subscriptions)
+        app.add_dependency(self.subscriptions.follower)
+        app.add_dependency(self._liveness.follower)
+
+    @property
+    def topics(self) -> list[TopicSpec]:
+        """The topics that it needs beside those of ticks."""
+        settings = self._settings
+        return [
+            TopicSpec(self.topic, settings.partitions, COMPACTED),
+            TopicSpec(settings.topic("connections"), 1, COMPACTED, at_least=1),
+        ]
+
+    async def prepare(self, tick_schema: dict[str, Any]) -> None:
+        """Register the schemas that are written; what they are is needed before anything starts."""
+        self._encoders["subscriptions"] = Encoder(
+            SUBSCRIPTION_SCHEMA, await self._registry.ensure(f"{self.topic}-value", SUBSCRIPTION_SCHEMA)
+        )
+        for source in self._sources:
+            subject = f"{self._settings.topic(source.topic)}-value"
+            self._encoders[source.name] = Encoder(tick_schema, await self._registry.ensure(subject, tick_schema))
+
+    async def start(self) -> None:
+        """Connect the producers, seed the subscriptions, and begin to watch; Kafka is there."""
+        for producer in self.producers.values():
+            await producer.start()
+        if self._settings.ingest_enabled:
+            await self._app.add_runtime_dependency(self.ingest)
+        while not (self.subscriptions.follower.ready or self._app.should_stop):
+            await self._app.sleep(0.1)
+        for symbol in self._settings.all_symbols():
+            await self.subscriptions.add([symbol], source_of(symbol).name, "settings")
+
+    async def close(self) -> None:
+        """Write what was received, and leave."""
+        for producer in self.producers.values():
+            await producer.close()
+
+    def _runner(self, connection: ConnectionId, symbols: Sequence[str]) -> ConnectionRunner:
+        source = SOURCES[connection.source]
+        url = self._settings.source_url(source.name) or source.url
+        return ConnectionRunner(source.make_feed(url), symbols, self.producers[source.name].send, now_ms=self._now_ms)
+
+    def _owned(self) -> set[int] | None:
+        if not is_settled(self._app):
+            return None
+        return {tp.partition for tp in active_partitions(self._app, [self.topic])}
+
+    def _has_peers(self) -> bool:
+        return len(self._app.router.external_topics_metadata()) > 1
+
+    def _encode_subscription(self, subscription: Subscription) -> bytes:
+        return self._encoders["subscriptions"](subscription)
+
+    def _encode_tick(self, source: Source) -> Callable[[Tick], bytes]:
+        return lambda tick: self._encoders[source.name](tick)
+
+    def _sender(self, topic: str) -> Callable[[bytes, bytes | None], Any]:
+        async def send(key: bytes, value: bytes | None) -> None:
+            try:
+                async with asyncio.timeout(_SEND_TIMEOUT_S):
+                    producer = await self._app.maybe_start_producer()
+                    await (await producer.send(topic, key, value, None, None, None))
+            except (KafkaError, TimeoutError) as error:
+                raise BrokerUnreachable(f"topic {topic} takes no records for now: {error!r}") from error
+
+        return send
