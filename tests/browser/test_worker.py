@@ -47,7 +47,7 @@ async def test_a_traded_candle_appears_and_the_page_outlives_a_restart_of_the_wo
         assert worker.exit_code == 0
         await expect(page.locator("#connection")).to_have_text("Reconnecting")
         await asyncio.to_thread(system.produce, [trade(3, 63_990.75)])
-        await asyncio.to_thread(system.start)
-        await expect(page.locator("#connection")).to_have_text("Live")
-        await expect(row(page, SYMBOL)).to_contain_text("63,990.75")
+        await asyncio.to_thread(system.start, wait=False)
+        await expect(page.locator("#connection")).to_have_text("Live", timeout=60_000)
+        await expect(row(page, SYMBOL)).to_contain_text("63,990.75", timeout=60_000)
         await legend_shows(page, "63,990.75")
