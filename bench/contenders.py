@@ -70,7 +70,11 @@ def run_worker(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
                     worker.check()
                     _sleep(until, "the worker to commit the last tick")
                 run = Run(
-                    time.monotonic() - begin_s, cpu_seconds(worker.pid) - cpu_s, peak_mb(worker.pid), steal.share()
+                    seconds=time.monotonic() - begin_s,
+                    cpu_s=cpu_seconds(worker.pid) - cpu_s,
+                    peak_mb=peak_mb(worker.pid),
+                    stolen=steal.share(),
+                    idle=steal.idle(),
                 )
             worker.stop()
             found = system.candles_topic()
@@ -102,7 +106,7 @@ def run_loop(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
         command += ["--group", group, "--topic", TICKS, "--changelog", changelog]
         command += ["--partitions", str(workload.partitions), "--records", str(workload.ticks)]
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=_LONGEST_S)
-        run = Run(**json.loads(done.stdout), stolen=steal.share())
+        run = Run(**json.loads(done.stdout), stolen=steal.share(), idle=steal.idle())
         with _offsets(servers, group) as offsets:
             if offsets.committed(TICKS, workload.partitions) != workload.ticks:
                 raise AssertionError("the loop has not committed everything")

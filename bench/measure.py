@@ -28,6 +28,8 @@ class Run:
     peak_mb: float
     stolen: float
     """Share of the machine's processor time that its hypervisor gave to others, 0 to 1."""
+    idle: float
+    """Share of it that nobody used: near 0 the contenders had to wait for each other, or for a stranger."""
 
 
 def cpu_seconds(pid: int) -> float:
@@ -45,20 +47,26 @@ def peak_mb(pid: int) -> float:
 
 
 class Steal:
-    """How much of the machine's processor time is taken away, from the moment this is made."""
+    """How much of the machine's processor time is taken away or left over, from the moment this is made."""
 
     def __init__(self) -> None:
-        self._before = _stolen()
+        self._before = _jiffies()
 
     def share(self) -> float:
-        """Of all processor time since, 0 to 1."""
-        stolen, total = _stolen()
-        return (stolen - self._before[0]) / max(1, total - self._before[1])
+        """What the hypervisor gave to others, of all processor time since, 0 to 1."""
+        return self._share(7)
+
+    def idle(self) -> float:
+        """What nobody used, of all processor time since, 0 to 1."""
+        return self._share(3, 4)
+
+    def _share(self, *columns: int) -> float:
+        spent = [after - before for before, after in zip(self._before, _jiffies(), strict=True)]
+        return sum(spent[column] for column in columns) / max(1, sum(spent))
 
 
-def _stolen() -> tuple[int, int]:
-    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    return fields[7], sum(fields)
+def _jiffies() -> list[int]:
+    return [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
 
 
 def machine() -> dict[str, object]:
