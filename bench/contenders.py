@@ -14,7 +14,7 @@ from uuid import uuid4
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from bench.data import CandleKey, Figures, Workload
-from bench.measure import Run, Steal, cpu_seconds, peak_mb
+from bench.measure import Machine, Run, cpu_seconds, peak_mb
 from bench.peers.confluent_loop import ROW
 from stockstream.testing.system import System
 from stockstream.testing.topics import Topics
@@ -65,7 +65,7 @@ def run_worker(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
                 while worker.get("/health/ready", 2)[0] != 200 and not offsets.written(PREFIX + "candles"):
                     worker.check()
                     _sleep(until, "the worker to begin")
-                begin_s, cpu_s, steal = time.monotonic(), cpu_seconds(worker.pid), Steal()
+                begin_s, cpu_s, machine = time.monotonic(), cpu_seconds(worker.pid), Machine()
                 while offsets.committed(TICKS, workload.partitions) < workload.ticks:
                     worker.check()
                     _sleep(until, "the worker to commit the last tick")
@@ -73,8 +73,7 @@ def run_worker(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
                     seconds=time.monotonic() - begin_s,
                     cpu_s=cpu_seconds(worker.pid) - cpu_s,
                     peak_mb=peak_mb(worker.pid),
-                    stolen=steal.share(),
-                    idle=steal.idle(),
+                    **machine.shares(),
                 )
             worker.stop()
             found = system.candles_topic()
@@ -101,12 +100,12 @@ def run_loop(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
     topics = servers.topics
     topics.create(changelog, workload.partitions, config={"cleanup.policy": "compact"})
     try:
-        steal = Steal()
+        machine = Machine()
         command = [sys.executable, "-m", "bench.peers.confluent_loop", "--bootstrap", servers.bootstrap]
         command += ["--group", group, "--topic", TICKS, "--changelog", changelog]
         command += ["--partitions", str(workload.partitions), "--records", str(workload.ticks)]
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=_LONGEST_S)
-        run = Run(**json.loads(done.stdout), stolen=steal.share(), idle=steal.idle())
+        run = Run(**json.loads(done.stdout), **machine.shares())
         with _offsets(servers, group) as offsets:
             if offsets.committed(TICKS, workload.partitions) != workload.ticks:
                 raise AssertionError("the loop has not committed everything")

@@ -46,23 +46,17 @@ def peak_mb(pid: int) -> float:
     raise LookupError(f"no VmHWM of process {pid}")
 
 
-class Steal:
-    """How much of the machine's processor time is taken away or left over, from the moment this is made."""
+class Machine:
+    """What the machine's processors do, from the moment this is made."""
 
     def __init__(self) -> None:
         self._before = _jiffies()
 
-    def share(self) -> float:
-        """What the hypervisor gave to others, of all processor time since, 0 to 1."""
-        return self._share(7)
-
-    def idle(self) -> float:
-        """What nobody used, of all processor time since, 0 to 1."""
-        return self._share(3, 4)
-
-    def _share(self, *columns: int) -> float:
+    def shares(self) -> dict[str, float]:
+        """``stolen`` and ``idle``, of all processor time since."""
         spent = [after - before for before, after in zip(self._before, _jiffies(), strict=True)]
-        return sum(spent[column] for column in columns) / max(1, sum(spent))
+        total = max(1, sum(spent))
+        return {"stolen": spent[7] / total, "idle": (spent[3] + spent[4]) / total}
 
 
 def _jiffies() -> list[int]:
