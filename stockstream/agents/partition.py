@@ -82,7 +82,8 @@ class Partition:
             self._rows, rules.policy, close_delay_ms=rules.close_delay_ms, retention_ms=rules.retention_ms
         )
         read_next = {topic_id(topic): stamp(rules.epoch, offset) for topic, offset in committed.items()}
-        self._engine.restore(self._rows.load(lambda topic: read_next.get(topic, 0)), now_ms)
+        rows = self._rows.load(lambda topic: read_next.get(topic, 0))
+        self._engine.restore(rows, now_ms, {topic: place - 1 for topic, place in read_next.items()})
 
     def newest_offset(self, topic: str) -> int:
         """The greatest offset of ``topic`` in this epoch that any row has taken; -1 for none."""

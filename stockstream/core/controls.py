@@ -31,8 +31,8 @@ def new_row(rows: Rows, topic_id: int, at: Address) -> Row:
 def mark(rows: Rows, topic_id: int, stamp: int, tick: Tick, key: Key, oldest_ms: int | None) -> list[Address]:
     """Apply a ``start`` or ``gap`` record; returns the rows concerned.
 
-    Windows before the one of ``oldest_ms`` are no longer kept: they are not marked, whether their rows are still there or
-    not. What they would have handed on is marked on the first window that is kept.
+    Windows before the one of ``oldest_ms`` are no longer kept: they are not marked, whether their rows are still there
+    or not. What they would have handed on is marked on the first window that is kept.
     """
     first_ms, last_ms = tick.event_time, _last_ms(tick)
     kept_ms = first_ms if oldest_ms is None else max(first_ms, oldest_ms)

@@ -8,7 +8,7 @@ being by itself an idempotent function of the ticks it was given: it remembers t
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stockstream.core.controls import mark, new_row
@@ -86,13 +86,17 @@ class Engine:
         self._untold: list[tuple[Address, Row]] = []
         self._position: dict[int, int] = {}
 
-    def restore(self, rows: Iterable[tuple[Address, Row]], now_ms: int) -> None:
+    def restore(
+        self, rows: Iterable[tuple[Address, Row]], now_ms: int, committed: Mapping[int, int] | None = None
+    ) -> None:
         """Take up the clocks and open windows of stored rows, after a start or a hand-over.
 
-        Give it every open row, each symbol's newest, and those whose closing may not have been published before the
-        crash (`stockstream.core.row.row_closed_at` is not below what was committed): `close` tells the closed ones
-        again. Until the log has been read up to what a topic's rows have taken, none of them closes: its clock is
-        ahead of the ticks that older states of other rows still miss.
+        ``committed``: by topic id, the stamp up to which its log will not be read again, as far as it is known. Give
+        ``rows`` every open row, each symbol's newest, and those whose closing may not have been published before the
+        crash (`stockstream.core.row.row_closed_at` is not below ``committed``): `close` tells the closed ones again.
+
+        Until the log has been read up to what a topic's rows have taken, none of them closes: its clock is ahead of the
+        ticks that older states of other rows still miss.
         """
         for at, row in rows:
             self._reached[row.topic_id] = max(row.stamp, self._reached.get(row.topic_id, -1))
@@ -102,7 +106,14 @@ class Engine:
                 self._untold.append((at, row))
             else:
                 self._await_close(at, row)
-        self._ahead = dict(self._reached)
+        for topic_id, read in (committed or {}).items():
+            self._position[topic_id] = read
+            self._reached[topic_id] = max(read, self._reached.get(topic_id, -1))
+        self._ahead = {
+            topic_id: reached
+            for topic_id, reached in self._reached.items()
+            if reached > self._position.get(topic_id, -1)
+        }
 
     def apply(self, topic_id: int, ticks: Sequence[Stamped], now_ms: int) -> Applied:
         """Fold the next ticks of the log, as (stamp, tick) in log order. ``now_ms``: any steady clock."""
@@ -153,12 +164,14 @@ class Engine:
 
     def _tell_again(self) -> list[Address]:
         """The restored closed rows whose closing the log has been read up to."""
-        told, untold = [], []
-        for at, row in self._untold:
-            is_read = row.topic_id not in self._ahead or row.closed_at <= self._position.get(row.topic_id, -1)
-            (told if is_read else untold).append((at, row))
-        self._untold = untold
-        return [at for at, _ in told]
+        told: list[Address] = []
+        untold, self._untold = self._untold, []
+        for at, row in untold:
+            if row.topic_id not in self._ahead or row.closed_at <= self._position.get(row.topic_id, -1):
+                told.append(at)
+            else:
+                self._untold.append((at, row))
+        return told
 
     def _read_up_to(self, topic_id: int, stamp: int) -> None:
         position = stamp if self.committed is None else max(stamp, self.committed)

@@ -95,9 +95,12 @@ class Retention:
             waiting = self._freeze(interval, key, start - self._keep_ms, stamp)
         if waiting is None or (committed is not None and waiting[1] > committed):
             return
-        anchor = waiting[0]
-        self._anchors.pop((interval, key), None)
-        self._delete_before((interval, key, anchor), committed)
+        behind = self._behind((interval, key, waiting[0]), committed)
+        if behind is None:
+            return
+        for old in behind:
+            self._rows.delete(old)
+        del self._anchors[interval, key]
         if committed is not None:
             self._freeze(interval, key, start - self._keep_ms, stamp)
 
@@ -117,13 +120,19 @@ class Retention:
         waiting = self._anchors[interval, key] = anchor, stamp
         return waiting
 
-    def _delete_before(self, anchor: Address, committed: int | None) -> None:
+    def _behind(self, anchor: Address, committed: int | None) -> list[Address] | None:
+        """The rows before the anchor; None if one of them must stay, and thus all that it counts from."""
         interval, key, end = anchor
-        while (oldest := self._rows.after((interval, key, -1))) is not None and oldest < end:
-            at = (interval, key, oldest)
+        found: list[Address] = []
+        reached = self._rows.after((interval, key, -1))
+        while reached is not None and reached < end:
+            at = (interval, key, reached)
             row = self._rows.get(at)
             if row is not None:
                 forming = row.bar is not None and not row.closed
-                if forming or (committed is not None and row.stamp > committed):
-                    return
-            self._rows.delete(at)
+                # A closing is known outside once anything after it is committed.
+                if forming or (committed is not None and max(row.stamp, row.closed_at + 1) > committed):
+                    return None
+                found.append(at)
+            reached = self._rows.after(at)
+        return found

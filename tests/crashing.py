@@ -1,0 +1,183 @@
+"""A host of the engine that keeps rows as bytes, remembers every state of them, and can be brought back torn."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from stockstream.core.engine import Engine
+from stockstream.core.publish import candle_of
+from stockstream.core.row import Row, row_closed_at, row_is_closed
+from stockstream.core.rows import Address
+from stockstream.core.verdict import Policy
+from stockstream.models import Candle, Tick, Verdict
+
+Stored = dict[Address, bytes]
+CandleKey = tuple[str, str, str, int]
+NEVER_LATE = Policy(accepted_lateness_ms=None)
+
+
+class ByteRows:
+    """Rows whose objects live for one batch; only what was put is kept."""
+
+    def __init__(self, stored: Stored) -> None:
+        self.stored = dict(stored)
+        self._loaded: dict[Address, Row | None] = {}
+        self._changed: dict[Address, None] = {}
+
+    def get(self, at: Address) -> Row | None:
+        if at not in self._loaded:
+            data = self.stored.get(at)
+            self._loaded[at] = None if data is None else Row.decode(data)
+        return self._loaded[at]
+
+    def put(self, at: Address, row: Row) -> None:
+        self._loaded[at] = row
+        self._changed[at] = None
+
+    def delete(self, at: Address) -> None:
+        self._loaded[at] = None
+        self._changed[at] = None
+
+    def _starts(self, at: Address) -> list[int]:
+        known = {other for other in self.stored if other not in self._loaded}
+        known |= {other for other, row in self._loaded.items() if row is not None}
+        return sorted(start for interval, key, start in known if (interval, key) == at[:2])
+
+    def before(self, at: Address) -> int | None:
+        starts = self._starts(at)
+        index = bisect_left(starts, at[2])
+        return starts[index - 1] if index else None
+
+    def after(self, at: Address) -> int | None:
+        starts = self._starts(at)
+        index = bisect_right(starts, at[2])
+        return starts[index] if index < len(starts) else None
+
+    def store(self, touched: Iterable[Address]) -> None:
+        for at in {**self._changed, **dict.fromkeys(touched)}:
+            row = self.get(at)
+            if row is None:
+                self.stored.pop(at, None)
+            else:
+                self.stored[at] = row.encode()
+        self._loaded.clear()
+        self._changed.clear()
+
+
+@dataclass
+class Step:
+    """One batch that was stored: up to which offset, all rows afterwards, and what was sent."""
+
+    end: int
+    stored: Stored
+    sent: list[Candle] = field(default_factory=list)
+
+
+class Host:
+    """Feeds a log to an engine in batches. ``sink`` keeps of each candle the greatest version, as ClickHouse does."""
+
+    def __init__(
+        self,
+        stored: Stored | None = None,
+        *,
+        topic_id: int = 7,
+        policy: Policy = NEVER_LATE,
+        close_delay_ms: int = 0,
+        retention_ms: int | None = None,
+        committed: int = -1,
+        sink: dict[CandleKey, Candle] | None = None,
+    ) -> None:
+        self.rows = ByteRows(stored or {})
+        self.topic_id = topic_id
+        self.committed = committed
+        self.sink: dict[CandleKey, Candle] = dict(sink or {})
+        self.committed_sink = dict(self.sink)
+        self.verdicts: dict[int, Verdict] = {}
+        self.engine = Engine(
+            self.rows, policy, close_delay_ms=close_delay_ms, retention_ms=retention_ms, committed=committed
+        )
+        self.engine.restore(list(self._to_restore()), 0, {topic_id: committed})
+        self.rows.store([])
+        self.steps = [Step(committed, dict(self.rows.stored))]
+
+    def _to_restore(self) -> Iterable[tuple[Address, Row]]:
+        """Open rows, each symbol's newest, and those whose closing may be unknown outside."""
+        for at, data in self.rows.stored.items():
+            if not row_is_closed(data) or row_closed_at(data) >= self.committed or self.rows.after(at) is None:
+                yield at, Row.decode(data)
+
+    def feed(self, batch: Sequence[tuple[int, Tick]], now_ms: int = 0) -> None:
+        """Apply, store and send one batch of (stamp, tick)."""
+        self.engine.committed = self.committed
+        applied = self.engine.apply(self.topic_id, list(batch), now_ms)
+        for (stamp, _), verdict in zip(batch, applied.verdicts, strict=True):
+            assert self.verdicts.setdefault(stamp, verdict) is verdict
+        self._store({**applied.touched, **dict.fromkeys(self.engine.close(now_ms, idle=False))}, batch[-1][0])
+
+    def idle(self, now_ms: int) -> None:
+        """There is nothing left to read, and time passes."""
+        self._store(dict.fromkeys(self.engine.close(now_ms, idle=True)), self.steps[-1].end)
+
+    def _store(self, touched: dict[Address, None], end: int) -> None:
+        sent = self.engine.publish(touched)
+        self.rows.store(touched)
+        self.steps.append(Step(end, dict(self.rows.stored), sent))
+        for candle in sent:
+            take(self.sink, candle)
+
+    def commit(self) -> None:
+        """Everything up to here is on the broker: rows, candles and the offset."""
+        self.committed = self.steps[-1].end
+        self.committed_sink = dict(self.sink)
+        self.steps = [Step(self.committed, dict(self.rows.stored))]
+
+    def wreck(self, choose: Callable[[int], int]) -> tuple[Stored, list[Candle]]:
+        """What a crash may leave: of each row any state since the commit, and any of the candles sent since.
+
+        ``choose(n)`` picks a number below n.
+        """
+        addresses = sorted({at for step in self.steps for at in step.stored})
+        torn: Stored = {}
+        for at in addresses:
+            data = self.steps[choose(len(self.steps))].stored.get(at)
+            if data is not None:
+                torn[at] = data
+        sent = [candle for step in self.steps for candle in step.sent if choose(2)]
+        return torn, sent
+
+    def candles(self) -> dict[CandleKey, Candle]:
+        """The candles of the rows that are there."""
+        found = {}
+        for at in list(self.rows.stored):
+            row = self.rows.get(at)
+            candle = None if row is None else candle_of(self.rows, at, row)
+            if candle is not None:
+                found[candle.key] = candle
+        self.rows.store([])
+        return found
+
+
+def take(sink: dict[CandleKey, Candle], candle: Candle) -> None:
+    """Keep the greatest version, as a reader does.
+
+    Which of two of one version it gets is chance: unless they are the same, the candle is spoilt until a greater
+    version puts it right.
+    """
+    known = sink.get(candle.key)
+    if known is None or candle.version > known.version:
+        sink[candle.key] = candle
+    elif candle.version == known.version and _content(candle) != _content(known):
+        sink[candle.key] = replace(known, close=-1.0)
+
+
+def _content(candle: Candle) -> Candle:
+    return replace(candle, state="closed", vwap=None)
+
+
+def in_batches(log: Sequence[tuple[int, Tick]], cuts: Iterable[int]) -> list[Sequence[tuple[int, Tick]]]:
+    """The log cut at these places."""
+    bounds = [0, *sorted({cut for cut in cuts if 0 < cut < len(log)}), len(log)]
+    return [log[low:high] for low, high in pairwise(bounds) if low < high]

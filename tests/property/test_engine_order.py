@@ -1,0 +1,109 @@
+"""The same ticks give the same candles, in any order, any batching, with any duplicates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+from crashing import CandleKey, Host, in_batches
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import reference_candles
+from ticks import streams
+
+from stockstream.core.row import stamp
+from stockstream.models import Candle, Tick
+
+CLOSED_BIT = 1 << 55
+
+
+def candles_of(log: list[tuple[int, Tick]], cuts: set[int]) -> dict[CandleKey, Candle]:
+    host = Host()
+    for batch in in_batches(log, cuts):
+        host.feed(batch)
+    return host.candles()
+
+
+def log_of(ticks: list[Tick]) -> list[tuple[int, Tick]]:
+    return [(stamp(0, offset), tick) for offset, tick in enumerate(ticks)]
+
+
+cuts = st.sets(st.integers(1, 40), max_size=12)
+
+
+@st.composite
+def disordered(draw: st.DrawFn) -> tuple[list[Tick], list[Tick]]:
+    """A stream, and the same one shuffled and with duplicates."""
+    ticks = draw(streams)
+    again = draw(st.lists(st.sampled_from(ticks), max_size=10))
+    return ticks, draw(st.permutations(ticks + again))
+
+
+def unversioned(candle: Candle) -> Candle:
+    """Without what disorder may change: how far the log had been read, and what that says of closing."""
+    return replace(candle, version=0, is_closed=False, state="forming", vwap=None)
+
+
+@given(disordered(), cuts, cuts)
+def test_shuffled_duplicated_and_cut_anywhere_ticks_give_the_same_candles(
+    both: tuple[list[Tick], list[Tick]], some: set[int], others: set[int]
+) -> None:
+    ticks, mixed = both
+    first, second = candles_of(log_of(ticks), some), candles_of(log_of(mixed), others)
+    assert first.keys() == second.keys()
+    for key, candle in first.items():
+        assert unversioned(candle) == unversioned(second[key])
+        if candle.vwap is not None:
+            assert abs(candle.vwap - second[key].vwap) <= 1e-12 * candle.vwap
+
+
+@given(disordered(), cuts)
+def test_candles_are_those_of_the_reference(both: tuple[list[Tick], list[Tick]], some: set[int]) -> None:
+    log = log_of(both[1])
+    found = candles_of(log, some)
+    expected = reference_candles(log)
+    assert {(symbol, interval, start) for symbol, interval, _, start in found} == expected.keys()
+    for (symbol, interval, _, start), candle in found.items():
+        reference = expected[symbol, interval, start]
+        prices = (candle.open, candle.high, candle.low, candle.close)
+        assert prices == (reference.open, reference.high, reference.low, reference.close)
+        assert candle.volume == (None if reference.volume is None else float(reference.volume))
+        assert candle.trades == reference.trades
+        assert (candle.partial, candle.gap, candle.corrected) == (reference.partial, reference.gap, reference.corrected)
+        assert candle.version & (CLOSED_BIT - 1) == reference.offset
+        assert (candle.vwap is None) == (reference.vwap is None)
+        if reference.vwap is not None:
+            assert abs(Fraction(candle.vwap) - reference.vwap) <= Fraction(1, 10**12) * reference.vwap
+
+
+@given(streams, cuts)
+def test_every_candle_keeps_its_bounds(ticks: list[Tick], some: set[int]) -> None:
+    for candle in candles_of(log_of(ticks), some).values():
+        assert candle.low <= candle.open <= candle.high
+        assert candle.low <= candle.close <= candle.high
+        assert candle.vwap is None or candle.low <= candle.vwap <= candle.high
+        assert candle.volume is None or candle.volume >= 0
+        assert candle.window_start < candle.window_end
+        assert candle.session_open < candle.session_close
+
+
+@given(streams, cuts, cuts)
+def test_the_same_log_gives_the_same_versions_however_it_is_cut(
+    ticks: list[Tick], some: set[int], others: set[int]
+) -> None:
+    log = log_of(ticks)
+    first, second = candles_of(log, some), candles_of(log, others)
+    assert first.keys() == second.keys()
+    for key, candle in first.items():
+        open_bits = ~CLOSED_BIT
+        assert candle.version & open_bits == second[key].version & open_bits
+
+
+@given(streams, cuts)
+def test_quotes_change_no_candle(ticks: list[Tick], some: set[int]) -> None:
+    log = log_of(ticks)
+    without = [(at, tick) for at, tick in log if tick.kind != "quote"]
+    first, second = candles_of(log, some), candles_of(without, some) if without else {}
+    assert {key: (unversioned(candle), candle.version & ~CLOSED_BIT) for key, candle in first.items()} == {
+        key: (unversioned(candle), candle.version & ~CLOSED_BIT) for key, candle in second.items()
+    }
