@@ -95,13 +95,13 @@ def _overheard() -> Iterator[list[str]]:
     """Keep to ourselves what aiokafka logs: the reason why a broker is not to be had is only there."""
     logger = logging.getLogger("aiokafka")
     heard: list[str] = []
-    listener, propagates = _Listener(heard), logger.propagate
+    listener = _Listener(heard)
     logger.addHandler(listener)
     logger.propagate = False
     try:
         yield heard
     finally:
-        logger.propagate = propagates
+        logger.propagate = True
         logger.removeHandler(listener)
 
 
