@@ -31,7 +31,8 @@ class TopicsAreThere:
 
     def __call__(self) -> None:
         """Look once; a topic may be missing for a moment while its leader changes."""
-        gone = [name for name in self._topics if not self._app.consumer.topic_partitions(name)]
+        # Not topic_partitions(): that is what the group's leader knew when it assigned, and other members know nothing.
+        gone = [name for name in self._topics if self._app.consumer.key_partition(name, b"") is None]
         if not (gone and is_settled(self._app)):
             self._gone_since = None
         elif self._gone_since is None:

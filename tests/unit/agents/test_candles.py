@@ -17,7 +17,9 @@ class Clock:
 
 
 def app_with(counts: dict[str, int | None]) -> Any:
-    consumer = SimpleNamespace(topic_partitions=counts.get, open_generation=1, assignment=set)
+    consumer = SimpleNamespace(
+        key_partition=lambda topic, key: None if counts.get(topic) is None else 0, open_generation=1, assignment=set
+    )
     recovery = SimpleNamespace(in_recovery=False)
     return SimpleNamespace(
         consumer=consumer, consumer_generation_id=1, rebalancing=False, tables=SimpleNamespace(recovery=recovery)
