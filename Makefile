@@ -27,7 +27,7 @@ check: $(INSTALLED)
 check-deploy:
 	mkdir -p .cache
 	cd tools/compose-check && test -z "$$(gofmt -l .)" && go vet . && go build -o $(CURDIR)/.cache/compose-check .
-	.cache/compose-check docker-compose.yml small full
+	.cache/compose-check docker-compose.yml small full small+producers full+producers
 
 secrets:
 	deploy/make-secrets.sh

@@ -13,8 +13,10 @@ import pytest
 from stockstream.cli.main import COMMANDS
 from stockstream.settings import Settings
 from stockstream.settings.sources import is_secret, variable
+from stockstream.sources.catalog import source_of
 
 PROFILES = ["small", "full"]
+TOGETHER = [*PROFILES, *(f"{profile}+producers" for profile in PROFILES)]
 CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
 SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|API_KEY")
 
@@ -24,7 +26,8 @@ def ours(compose: dict[str, Any]) -> dict[str, Any]:
 
 
 def active(compose: dict[str, Any], profile: str) -> dict[str, Any]:
-    return {name: s for name, s in compose["services"].items() if profile in s["profiles"]}
+    """The services of one profile or of several, written as ``small+producers``."""
+    return {name: s for name, s in compose["services"].items() if set(profile.split("+")) & set(s["profiles"])}
 
 
 def brokers(services: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def test_images_are_the_versions_that_tests_run_on(
     assert {tags[name] for name in ours(compose)} == {project["version"]}
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", TOGETHER)
 def test_dependencies_are_there_and_can_be_met(compose: dict[str, Any], profile: str) -> None:
     services = active(compose, profile)
     for name, service in services.items():
@@ -71,7 +74,7 @@ def test_dependencies_are_there_and_can_be_met(compose: dict[str, Any], profile:
                 assert compose["services"][other]["healthcheck"]["test"], (name, other)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", TOGETHER)
 def test_ports_are_published_once_and_on_loopback_only(compose: dict[str, Any], profile: str) -> None:
     ports = [port for service in active(compose, profile).values() for port in host_ports(service)]
     assert len(ports) == len(set(ports))
@@ -160,11 +163,13 @@ def test_urls_name_services_and_their_ports(compose: dict[str, Any]) -> None:
                 assert any(each.endswith(f":{port}") for each in published), (name, key)
 
 
-def test_commands_exist(compose: dict[str, Any]) -> None:
-    for name, service in ours(compose).items():
-        if "command" in service:
-            assert service["command"][0] == "stockstream", name
-            assert service["command"][1] in COMMANDS, name
+def test_commands_exist_and_take_their_symbols(compose: dict[str, Any]) -> None:
+    commands = {name: service["command"] for name, service in ours(compose).items() if "command" in service}
+    assert commands
+    for name, (program, command, source, option, symbols) in commands.items():
+        assert (program, option, name) == ("stockstream", "--symbols", f"producer-{source}")
+        assert command in COMMANDS
+        assert {source_of(symbol).name for symbol in symbols.split(",")} == {source}
 
 
 def test_secrets_are_files_declared_and_given_to_those_that_read_them(compose: dict[str, Any]) -> None:

@@ -58,11 +58,13 @@ class Stored:
         t0 = self.t0_ms
         made = [candle(SYMBOL, "1m", t0 + n * MINUTE_MS, open=10.0 + n, close=11.0 + n) for n in range(9)]
         made.append(candle(SYMBOL, "1m", t0 + 9 * MINUTE_MS, is_closed=False, state="forming", close=25.0))
-        made.append(replace(made[0], version=2, state="amended", corrected=True))
         made.append(candle(OTHER, "1m", t0, open=100.0, close=90.0, volume=None, partial=True))
         made.append(replace(made[1], session="extended"))
         made += [candle(symbol, "1d", t0 // DAY_MS * DAY_MS, is_closed=False) for symbol in (SYMBOL, OTHER)]
         return made
+
+    def amended(self) -> Candle:
+        return replace(self.candles()[0], version=2, state="amended", corrected=True, close=10.5)
 
     def ticks(self) -> list[ArchivedTick]:
         verdicts = [Verdict.ACCEPTED] * 6 + [Verdict.LATE] * 2
@@ -82,7 +84,9 @@ async def stored(clickhouse: ClickHouseFacade) -> AsyncIterator[Stored]:
     await sink.start()
     client = clickhouse_connect.get_client(host=clickhouse.host, port=clickhouse.port, database=database)
     stored = Stored(client, database, client.query("SELECT toUnixTimestamp64Milli(now64(3))").result_rows[0][0])
+    client.command("SYSTEM STOP MERGES candles_store")  # the older version stays beside the newer one
     await sink.insert_candles(stored.candles())
+    await sink.insert_candles([stored.amended()])
     await sink.insert_ticks(stored.ticks())
     yield stored
     client.command(f"DROP DATABASE {database}")
@@ -136,7 +140,7 @@ async def test_candles_are_the_newest_versions_of_one_session(queries: dict[str,
     rows = stored.rows(queries["$symbol, $interval"][0], **CHOSEN)
     assert list(rows[0]) == ["time", "open", "high", "low", "close", "volume"]
     assert [row["open"] for row in rows] == [10.0 + n for n in range(9)] + [10.0]
-    assert rows[-1]["close"] == 25.0
+    assert [row["close"] for row in rows] == [10.5] + [11.0 + n for n in range(1, 9)] + [25.0]
     assert [row["time"] for row in rows] == sorted(row["time"] for row in rows)
 
 
