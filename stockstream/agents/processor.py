@@ -14,7 +14,8 @@ from typing import Any
 from faust.types import TP
 
 from stockstream.agents.dead_letters import DeadLetters
-from stockstream.agents.partition import CandleRules, Outcome, Partition, Record
+from stockstream.agents.partition import CandleRules, Outcome, Partition
+from stockstream.broker.taken import Fetch
 from stockstream.broker.transport import (
     PartitionStore,
     active_partitions,
@@ -82,10 +83,11 @@ class CandleProcessor:
         self.lost_before_read = 0
         self.foreign_writes = 0
 
-    async def process(self, tp: TP, records: Sequence[Record], generation: int) -> bool:
+    async def process(self, tp: TP, fetch: Fetch, generation: int) -> bool:
         """Apply one fetch; False if it must not be acknowledged: the partition moved, or it came out of turn."""
-        if not is_ours(self._app, tp, generation) or not await self._continues(tp, records, generation):
+        if not is_ours(self._app, tp, generation) or not await self._continues(tp, fetch, generation):
             return False
+        records = fetch.records
         await self._decoder.prepare([record.value for record in records])
         async with self._locks[tp.partition]:
             at_work = await self._partition(tp.partition)
@@ -96,7 +98,7 @@ class CandleProcessor:
             outcome, verdicts = at_work.apply(
                 tp.topic, records, self._decoder, committed_offset(self._app, tp), _steady_ms()
             )
-            self._next[tp] = generation, records[-1].offset + 1
+            self._next[tp] = generation, fetch.end
             self.verdicts.update(verdicts)
             await self._send(tp, at_work, outcome)
         return True
@@ -185,23 +187,24 @@ class CandleProcessor:
                     f"--topic {tp.topic} --reset-offsets --to-earliest --execute)"
                 )
 
-    async def _continues(self, tp: TP, records: Sequence[Record], generation: int) -> bool:
+    async def _continues(self, tp: TP, fetch: Fetch, generation: int) -> bool:
         """Whether the fetch begins where the one before ended; if not, have the log read again from there.
 
         A row remembers only its newest offset, so a fetch left out would be left out for good. A second reading that
-        finds the same hole shows that it is in the log: its records were deleted, or are transaction markers.
+        finds the same hole shows that it is in the log.
         """
-        first = records[0].offset
+        first = fetch.records[0].offset
         wanted = await self._wanted(tp, generation)
-        if first <= wanted:
+        if fetch.begin <= wanted:
             self._refetched.pop(tp, None)
+            if first > wanted:
+                await self._tell_of_hole(tp, wanted, first)
             return True
         asked = self._refetched.get(tp)
         if asked is not None and (asked.generation, asked.wanted) == (generation, wanted) and _steady_s() < asked.until:
             if first > asked.found:
                 return False
-            log.error("%s-%d: offsets %d to %d are not in the log any more", tp.topic, tp.partition, wanted, first - 1)
-            self.lost_before_read += first - wanted
+            await self._tell_of_hole(tp, wanted, first)
             del self._refetched[tp]
             return True
         log.warning("%s-%d: got offset %d instead of %d, reading again", tp.topic, tp.partition, first, wanted)
@@ -209,15 +212,26 @@ class CandleProcessor:
         await read_again(self._app, tp, wanted)
         return False
 
+    async def _tell_of_hole(self, tp: TP, wanted: int, first: int) -> None:
+        """The log has no records in ``[wanted, first)``: it never had any there, or they were deleted unread."""
+        deleted = min(first, await self._log_begins(tp)) - wanted
+        if deleted > 0:
+            self.lost_before_read += deleted
+            log.error(
+                "%s-%d: offsets %d to %d were deleted before they were read",
+                tp.topic, tp.partition, wanted, wanted + deleted - 1,
+            )  # fmt: skip
+
     async def _wanted(self, tp: TP, generation: int) -> int:
         """The offset that must come next."""
         known = self._next.get(tp)
         if known is not None and known[0] == generation:
             return known[1]
         sought = sought_offset(self._app, tp)
-        if sought is None:
-            sought = (await self._app.consumer.earliest_offsets(tp)).get(tp) or 0
-        return sought
+        return await self._log_begins(tp) if sought is None else sought
+
+    async def _log_begins(self, tp: TP) -> int:
+        return (await self._app.consumer.earliest_offsets(tp)).get(tp) or 0
 
     async def _is_idle(self, tp: TP, generation: int) -> bool:
         return is_caught_up(self._app, tp, await self._wanted(tp, generation))

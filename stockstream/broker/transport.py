@@ -3,7 +3,7 @@
 Everything that touches private names of Faust 0.15.3, aiokafka 0.14.0 and rocksdict is in this file, and
 ``tests/unit/broker/test_transport_private_names.py`` fails when one of them changes. What it adds to stock Faust:
 
-batches      one message stands for all records of a fetch and partition; its value is the list of records.
+batches      one message stands for all records of a fetch and partition; its value is a `Fetch`.
 gate         source records are taken only once the partition's reading has been positioned and Faust's queues have
              been cleared for the last time; what is taken earlier is lost, in stock Faust too.
 acks         the greatest acknowledged offset is committed. Faust's own bookkeeping of gaps stalls for good after a
@@ -28,6 +28,8 @@ from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from rocksdict import WriteBatch
+
+from stockstream.broker.taken import Taken
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,10 @@ class _Thread(driver.AIOKafkaConsumerThread):
     transport: Any
     _consumer: Any
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.taken = Taken()
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = self.transport.fetch_wait_ms
@@ -76,7 +82,21 @@ class _Thread(driver.AIOKafkaConsumerThread):
         max_records: int | None = None,
     ) -> Any:
         records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
-        return records, self.app.consumer_generation_id  # stamped where they were taken
+        # Measured and stamped where they were taken.
+        sources = {tp: batch for tp, batch in records.items() if tp.topic in self.transport.sources}
+        fetches = self.taken.take(sources, _positions(consumer._subscription))
+        return {**records, **fetches}, self.app.consumer_generation_id
+
+    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
+        self.taken.seek(partitions)
+        await super()._seek_wait(consumer, partitions)
+
+
+def _positions(subscriptions: Any) -> dict[TP, int]:
+    """Where reading goes on in each partition: beyond the records taken, and what followed them that is none."""
+    assigned = subscriptions.assigned_partitions()
+    states = {tp: subscriptions.subscription.assignment.state_value(tp) for tp in assigned}
+    return {tp: state.position for tp, state in states.items() if state is not None and state.has_valid_position}
 
 
 class _Gate:
@@ -94,7 +114,7 @@ class _Gate:
 
 
 class BatchConsumer(driver.Consumer):
-    """Yields one message a fetch and source partition: ``value`` is the list of records, the offset the last one's."""
+    """Yields one message a fetch and source partition: ``value`` is the `Fetch`, the offset the last one it covers."""
 
     transport: Any
     poisoned = False
@@ -153,8 +173,8 @@ class BatchConsumer(driver.Consumer):
                 continue
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
             if tp.topic in self.transport.sources:
-                message = self._to_message(tp, batch[-1])
-                message.key, message.value = None, batch
+                message = self._to_message(tp, batch.records[-1])
+                message.key, message.value, message.offset = None, batch, batch.end - 1
                 # Faust drops what lies below the last offset it read; what was asked for again must pass.
                 self._read_offset[tp] = None
                 yield tp, message
@@ -427,7 +447,8 @@ def committed_offset(app: Any, tp: TP) -> int:
 def is_caught_up(app: Any, tp: TP, next_offset: int) -> bool:
     """Whether the partition has nothing to read at or after ``next_offset``, as far as the last fetch knew."""
     end: int | None = app.consumer.highwater(tp)
-    return end is not None and next_offset >= end
+    taken: Taken = app.consumer._thread.taken
+    return end is not None and taken.reached(tp, next_offset) >= end
 
 
 def is_settled(app: Any) -> bool:

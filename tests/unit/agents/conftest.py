@@ -14,6 +14,7 @@ from faust.types import TP
 
 from stockstream.agents.partition import CandleRules
 from stockstream.agents.processor import CandleProcessor
+from stockstream.broker.taken import Taken
 from stockstream.codecs.avro import TickDecoder
 from stockstream.core.verdict import Policy
 from stockstream.models import Candle, Latest
@@ -46,6 +47,7 @@ class FakeConsumer:
         self.begins: dict[TP, int] = defaultdict(int)
         self.read_again: list[tuple[TP, int]] = []
         self.before_highwaters: Callable[[], None] = lambda: None
+        self._thread = SimpleNamespace(taken=Taken())
 
     def assignment(self) -> set[TP]:
         return self.assigned

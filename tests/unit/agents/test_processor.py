@@ -9,6 +9,7 @@ from faust.types import TP
 
 from stockstream.agents import processor as module
 from stockstream.agents.processor import REFETCH_TIMEOUT_S, CandleProcessor
+from stockstream.broker.taken import Fetch
 from stockstream.errors import PartitionMoved, TopicMismatch
 from stockstream.models import Verdict
 from stockstream.tables import Tables
@@ -18,6 +19,12 @@ CHANGES = "unit-candles_1m-changelog"
 
 MakeRecord = Callable[..., Any]
 Closes = Callable[[str], list[float]]
+
+
+def fetch(*records: Any, begin: int | None = None, end: int | None = None) -> Fetch:
+    """As taken; ``begin`` and ``end`` where the log has no records before or behind them."""
+    begin, end = records[0].offset if begin is None else begin, records[-1].offset + 1 if end is None else end
+    return Fetch(records, begin, end)
 
 
 @pytest.fixture
@@ -32,7 +39,7 @@ class TestOneFetch:
     async def test_is_stored_logged_and_published(
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord, closes: Closes
     ) -> None:
-        assert await processor.process(SOURCE, [make_record(0), make_record(1)], 1)
+        assert await processor.process(SOURCE, fetch(make_record(0), make_record(1)), 1)
         assert closes("1m") == [100.0, 101.0]
         assert closes("1d") == [101.0]
         assert len(app.producer.sent[CHANGES]) == 2
@@ -43,13 +50,13 @@ class TestOneFetch:
         self, processor: CandleProcessor, make_record: MakeRecord, letters: Any
     ) -> None:
         records = [make_record(0), make_record(1, price=-1.0), make_record(2, key=None), make_record(3, key=b"B")]
-        assert await processor.process(SOURCE, records, 1)
+        assert await processor.process(SOURCE, fetch(*records), 1)
         assert sorted(letters.sent) == [(1, "bad price"), (2, "no key"), (3, "key mismatch")]
 
     async def test_moves_the_stores_offset_over_what_was_logged(
         self, processor: CandleProcessor, make_record: MakeRecord, tables: Tables
     ) -> None:
-        await processor.process(SOURCE, [make_record(0), make_record(1)], 1)
+        await processor.process(SOURCE, fetch(make_record(0), make_record(1)), 1)
         await asyncio.sleep(0)
         assert tables.candles["1m"].table.data.persisted_offset(TP(CHANGES, 0)) == 1
         assert processor.foreign_writes == 0
@@ -58,7 +65,7 @@ class TestOneFetch:
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord, tables: Tables
     ) -> None:
         app.producer.skipped[CHANGES] = 7
-        await processor.process(SOURCE, [make_record(0)], 1)
+        await processor.process(SOURCE, fetch(make_record(0)), 1)
         await asyncio.sleep(0)
         assert tables.candles["1m"].table.data.persisted_offset(TP(CHANGES, 0)) is None
         assert processor.foreign_writes == 1
@@ -68,41 +75,53 @@ class TestHoles:
     async def test_the_log_is_read_again_from_where_it_should_go_on(
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord, closes: Closes
     ) -> None:
-        assert await processor.process(SOURCE, [make_record(0), make_record(1)], 1)
-        assert not await processor.process(SOURCE, [make_record(4)], 1)
+        assert await processor.process(SOURCE, fetch(make_record(0), make_record(1)), 1)
+        assert not await processor.process(SOURCE, fetch(make_record(4)), 1)
         assert app.consumer.read_again == [(SOURCE, 2)]
         assert closes("1m") == [100.0, 101.0]
 
     async def test_what_was_fetched_meanwhile_comes_out_of_turn(
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord, closes: Closes
     ) -> None:
-        await processor.process(SOURCE, [make_record(0)], 1)
-        assert not await processor.process(SOURCE, [make_record(4)], 1)
-        assert not await processor.process(SOURCE, [make_record(5)], 1)
-        assert await processor.process(SOURCE, [make_record(1), make_record(2), make_record(3)], 1)
-        assert await processor.process(SOURCE, [make_record(4), make_record(5)], 1)
+        await processor.process(SOURCE, fetch(make_record(0)), 1)
+        assert not await processor.process(SOURCE, fetch(make_record(4)), 1)
+        assert not await processor.process(SOURCE, fetch(make_record(5)), 1)
+        assert await processor.process(SOURCE, fetch(make_record(1), make_record(2), make_record(3)), 1)
+        assert await processor.process(SOURCE, fetch(make_record(4), make_record(5)), 1)
         assert app.consumer.read_again == [(SOURCE, 1)]
         assert closes("1m") == [100.0, 101.0, 102.0, 103.0, 104.0, 105.0]
         assert processor.lost_before_read == 0
 
-    async def test_a_hole_that_is_in_the_log_is_counted_and_passed(
+    async def test_a_hole_that_is_in_the_log_is_passed_and_what_was_deleted_counted(
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord, closes: Closes
     ) -> None:
-        await processor.process(SOURCE, [make_record(0)], 1)
-        assert not await processor.process(SOURCE, [make_record(4)], 1)
-        assert await processor.process(SOURCE, [make_record(4)], 1)
-        assert await processor.process(SOURCE, [make_record(5)], 1)
+        app.consumer.begins[SOURCE] = 3
+        await processor.process(SOURCE, fetch(make_record(0)), 1)
+        assert not await processor.process(SOURCE, fetch(make_record(4)), 1)
+        assert await processor.process(SOURCE, fetch(make_record(4)), 1)
+        assert await processor.process(SOURCE, fetch(make_record(5)), 1)
         assert app.consumer.read_again == [(SOURCE, 1)]
         assert closes("1m") == [100.0, 104.0, 105.0]
-        assert processor.lost_before_read == 3
+        assert processor.lost_before_read == 2
+
+    async def test_offsets_that_no_record_ever_had_are_no_hole(
+        self, processor: CandleProcessor, app: Any, make_record: MakeRecord, closes: Closes
+    ) -> None:
+        assert await processor.process(SOURCE, fetch(make_record(0), end=3), 1)
+        assert await processor.process(SOURCE, fetch(make_record(3), make_record(4)), 1)
+        assert await processor.process(SOURCE, fetch(make_record(7), begin=5), 1)
+        assert not await processor.process(SOURCE, fetch(make_record(20), begin=10), 1)
+        assert app.consumer.read_again == [(SOURCE, 8)]
+        assert closes("1m") == [100.0, 103.0, 104.0, 107.0]
+        assert processor.lost_before_read == 0
 
     async def test_is_asked_for_once_more_if_nothing_came_of_it(
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord, steady_s: list[float]
     ) -> None:
-        await processor.process(SOURCE, [make_record(0)], 1)
-        assert not await processor.process(SOURCE, [make_record(4)], 1)
+        await processor.process(SOURCE, fetch(make_record(0)), 1)
+        assert not await processor.process(SOURCE, fetch(make_record(4)), 1)
         steady_s[0] += REFETCH_TIMEOUT_S
-        assert not await processor.process(SOURCE, [make_record(9)], 1)
+        assert not await processor.process(SOURCE, fetch(make_record(9)), 1)
         assert app.consumer.read_again == [(SOURCE, 1), (SOURCE, 1)]
 
     async def test_a_new_generation_asks_for_itself(
@@ -110,9 +129,9 @@ class TestHoles:
     ) -> None:
         """A rebalance may lose the same fetch again: that the hole is the same says nothing of the log."""
         app.consumer.sought = {SOURCE: 1}
-        assert not await processor.process(SOURCE, [make_record(4)], 1)
+        assert not await processor.process(SOURCE, fetch(make_record(4)), 1)
         app.consumer_generation_id = 2
-        assert not await processor.process(SOURCE, [make_record(4)], 2)
+        assert not await processor.process(SOURCE, fetch(make_record(4)), 2)
         assert app.consumer.read_again == [(SOURCE, 1), (SOURCE, 1)]
         assert processor.lost_before_read == 0
 
@@ -120,25 +139,25 @@ class TestHoles:
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord
     ) -> None:
         app.consumer.sought = {SOURCE: 7}
-        assert not await processor.process(SOURCE, [make_record(8)], 1)
-        assert await processor.process(SOURCE, [make_record(6), make_record(7)], 1)
+        assert not await processor.process(SOURCE, fetch(make_record(8)), 1)
+        assert await processor.process(SOURCE, fetch(make_record(6), make_record(7)), 1)
 
     async def test_the_first_fetch_ever_begins_where_the_log_does(
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord
     ) -> None:
         app.consumer.sought = {SOURCE: None}
         app.consumer.begins[SOURCE] = 5
-        assert not await processor.process(SOURCE, [make_record(6)], 1)
+        assert not await processor.process(SOURCE, fetch(make_record(6)), 1)
         assert app.consumer.read_again == [(SOURCE, 5)]
-        assert await processor.process(SOURCE, [make_record(5)], 1)
+        assert await processor.process(SOURCE, fetch(make_record(5)), 1)
 
     async def test_what_was_read_already_changes_nothing(
         self, processor: CandleProcessor, make_record: MakeRecord, app: Any
     ) -> None:
         """It is sent once more all the same: a crash may have come between the store and the broker."""
         records = [make_record(at, event_time=20_000 * 86_400_000 + at) for at in range(4)]
-        await processor.process(SOURCE, records, 1)
-        assert await processor.process(SOURCE, records[1:], 1)
+        await processor.process(SOURCE, fetch(*records), 1)
+        assert await processor.process(SOURCE, fetch(*records[1:]), 1)
         for topic in (CHANGES, "candles", "latest"):
             sent = app.producer.sent[topic]
             assert sent[len(sent) // 2 :] == sent[: len(sent) // 2] != []
@@ -148,7 +167,7 @@ class TestMoving:
     async def test_another_generations_fetch_is_not_applied(
         self, processor: CandleProcessor, make_record: MakeRecord, app: Any
     ) -> None:
-        assert not await processor.process(SOURCE, [make_record(0)], 0)
+        assert not await processor.process(SOURCE, fetch(make_record(0)), 0)
         assert not app.producer.sent
 
     async def test_a_partition_that_went_while_the_registry_was_asked_is_not_written(
@@ -158,7 +177,7 @@ class TestMoving:
             app.consumer_generation_id = 2
 
         monkeypatch.setattr(processor._decoder, "prepare", prepare)
-        assert not await processor.process(SOURCE, [make_record(0)], 1)
+        assert not await processor.process(SOURCE, fetch(make_record(0)), 1)
         assert not app.producer.sent
 
     async def test_stores_opened_for_a_generation_that_has_ended_are_not_kept(
@@ -169,23 +188,23 @@ class TestMoving:
             app.consumer.assigned.clear()
 
         app.consumer.before_highwaters = rebalance
-        assert not await processor.process(SOURCE, [make_record(0)], 1)
+        assert not await processor.process(SOURCE, fetch(make_record(0)), 1)
         assert not app.producer.sent
         assert not processor._partitions
 
     async def test_rows_are_read_again_after_somebody_else_wrote_them(
         self, processor: CandleProcessor, make_record: MakeRecord
     ) -> None:
-        await processor.process(SOURCE, [make_record(0)], 1)
+        await processor.process(SOURCE, fetch(make_record(0)), 1)
         known = processor._partitions[0]
         processor.forget(TP(CHANGES, 0))
-        await processor.process(SOURCE, [make_record(1)], 1)
+        await processor.process(SOURCE, fetch(make_record(1)), 1)
         assert processor._partitions[0] is not known
 
     async def test_lets_go_of_partitions_that_others_have(
         self, processor: CandleProcessor, make_record: MakeRecord
     ) -> None:
-        await processor.process(SOURCE, [make_record(0)], 1)
+        await processor.process(SOURCE, fetch(make_record(0)), 1)
         processor.keep_only({SOURCE, TP("other", 3)})
         assert list(processor._partitions) == [0]
         processor.keep_only({TP(CHANGES, 0)})  # as a standby
@@ -202,20 +221,20 @@ class TestMoving:
     async def test_a_topic_that_was_created_anew_is_refused(
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord
     ) -> None:
-        await processor.process(SOURCE, [make_record(0), make_record(1)], 1)
+        await processor.process(SOURCE, fetch(make_record(0), make_record(1)), 1)
         processor.forget(SOURCE)
         app.consumer.ends[SOURCE] = 1
         with pytest.raises(TopicMismatch, match="set STOCKSTREAM_EPOCH to 1"):
-            await processor.process(SOURCE, [make_record(2)], 1)
+            await processor.process(SOURCE, fetch(make_record(2)), 1)
         app.consumer.ends[SOURCE] = 2
-        assert await processor.process(SOURCE, [make_record(2)], 1)
+        assert await processor.process(SOURCE, fetch(make_record(2)), 1)
 
 
 class TestQuietSymbols:
     @pytest.fixture
     async def read(self, processor: CandleProcessor, app: Any, make_record: MakeRecord, steady_s: list[float]) -> None:
         """One tick was read; by its own clock nothing has ended."""
-        await processor.process(SOURCE, [make_record(0)], 1)
+        await processor.process(SOURCE, fetch(make_record(0)), 1)
         app.producer.sent.clear()
         app.consumer.ends[SOURCE] = 1
 
@@ -265,7 +284,7 @@ class TestQuietSymbols:
 
 class TestTableViews:
     async def test_the_owner_answers(self, processor: CandleProcessor, make_record: MakeRecord) -> None:
-        await processor.process(SOURCE, [make_record(0), make_record(1)], 1)
+        await processor.process(SOURCE, fetch(make_record(0), make_record(1)), 1)
         assert [candle.close for candle in processor.candles("1m", "A", 10)] == [100.0, 101.0]
         assert [candle.close for candle in processor.candles("1m", "A", 1)] == [101.0]
         assert processor.latest("A") == b"A 101.0"
@@ -274,7 +293,7 @@ class TestTableViews:
     async def test_others_say_that_it_is_elsewhere(
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord
     ) -> None:
-        await processor.process(SOURCE, [make_record(0)], 1)
+        await processor.process(SOURCE, fetch(make_record(0)), 1)
         app.consumer.assigned.clear()
         with pytest.raises(PartitionMoved):
             processor.latest("A")

@@ -11,6 +11,7 @@ from aiokafka.structs import ConsumerRecord
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
+from stockstream.broker.taken import Taken
 from stockstream.broker.transport import install
 
 SOURCE = "ticks"
@@ -28,11 +29,14 @@ class FakeThread:
         self.commits: list[dict[TP, int]] = []
         self.sought: list[dict[TP, int]] = []
         self.asked_for: Any = None
+        self.taken = Taken()
         self.partitions: dict[bytes, int] | None = {}
 
     async def getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
         self.asked_for = active_partitions
-        return self.fetches.popleft()
+        records, generation = self.fetches.popleft()
+        sources = {tp: batch for tp, batch in records.items() if tp.topic == SOURCE}
+        return {**records, **self.taken.take(sources, {})}, generation
 
     async def seek_to_committed(self) -> dict[TP, int | None]:
         return self.committed

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
+from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
 from stockstream.broker import transport
+from stockstream.broker.taken import Fetch
 from stockstream.broker.transport import (
     active_partitions,
     committed_offset,
@@ -27,6 +30,17 @@ OTHER = TP("ticks", 1)
 CHANGES = TP("unit-latest-changelog", 0)
 
 MakeRecord = Callable[..., Any]
+
+
+def client(positions: dict[TP, int | None] | None = None) -> Any:
+    """An aiokafka consumer as far as it has these partitions, and where it reads them."""
+    state = SubscriptionState()
+    state.subscribe(topics={"ticks"})
+    state.assign_from_subscribed(set(positions or {}))
+    for tp, at in (positions or {}).items():
+        if at is not None:
+            state.seek(tp, at)
+    return SimpleNamespace(_subscription=state)
 
 
 class TestGate:
@@ -93,8 +107,16 @@ class TestFetching:
         records = [make_record(5), make_record(6), make_record(9)]
         batched.consumer._thread.fetches.append(({SOURCE: records}, 1))
         [(tp, message)] = await self.fetch(batched)
-        assert (tp, message.offset, message.key, message.value) == (SOURCE, 9, None, records)
+        assert (tp, message.offset, message.key, message.value) == (SOURCE, 9, None, Fetch(records, 5, 10))
         assert message.generation_id == 1
+
+    async def test_what_follows_the_records_is_acknowledged_with_them(
+        self, batched: Any, make_record: MakeRecord
+    ) -> None:
+        fetch = Fetch([make_record(5)], 4, 8)
+        batched.consumer._thread.getmany = AsyncMock(return_value=({SOURCE: fetch}, 1))
+        [(_, message)] = await self.fetch(batched)
+        assert (message.offset, message.value) == (7, fetch)
 
     async def test_asks_through_the_gate(self, batched: Any) -> None:
         batched.consumer._thread.fetches.append(({}, 1))
@@ -171,7 +193,19 @@ class TestFetching:
         monkeypatch.setattr("faust.transport.drivers.aiokafka.AIOKafkaConsumerThread._fetch_records", fetched)
         thread = transport._Thread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
         thread.thread_loop.close()
-        assert await thread._fetch_records(None, {SOURCE}) == ({}, 2)
+        assert await thread._fetch_records(client(), {SOURCE}) == ({}, 2)
+
+    async def test_records_are_measured_where_they_were_taken(
+        self, batched: Any, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def fetched(self: Any, consumer: Any, active_partitions: Any, *limits: Any) -> Any:
+            return {SOURCE: [make_record(5)], CHANGES: ["untouched"]}
+
+        monkeypatch.setattr("faust.transport.drivers.aiokafka.AIOKafkaConsumerThread._fetch_records", fetched)
+        thread = transport._Thread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
+        thread.thread_loop.close()
+        taken, _ = await thread._fetch_records(client({SOURCE: 8, OTHER: None}), {SOURCE})
+        assert taken == {SOURCE: Fetch([make_record(5)], 5, 8), CHANGES: ["untouched"]}
 
 
 class TestCommitting:
@@ -242,6 +276,10 @@ class TestAnswers:
     def test_nobody_is_a_keys_owner_before_the_group_is_joined(self, batched: Any) -> None:
         batched.consumer._thread.partitions = None
         assert owner_url(batched, "ticks", b"A") is None
+
+    def test_caught_up_is_where_no_record_follows(self, batched: Any) -> None:
+        batched.consumer._thread.taken.take({}, {SOURCE: 1000})
+        assert is_caught_up(batched, SOURCE, 998)
 
     def test_caught_up_is_at_the_end_of_the_log(self, batched: Any) -> None:
         assert is_caught_up(batched, SOURCE, 1000)
