@@ -1,0 +1,88 @@
+"""What subscriptions and holes say of candles of trades."""
+
+from __future__ import annotations
+
+import pytest
+from crashing import Host
+
+from stockstream.core.row import stamp
+from stockstream.models import Candle, Tick
+
+MINUTE, DAY = 60_000, 86_400_000
+OPEN = 20_000 * DAY
+SYMBOL = "BINANCE:BTCUSDT"
+
+
+def trade(minute: float, trade_id: int = 0) -> Tick:
+    return Tick(SYMBOL, OPEN + round(minute * MINUTE), 10.0, 1.0, trade_id=trade_id)
+
+
+def start(minute: float) -> Tick:
+    return Tick(SYMBOL, OPEN + round(minute * MINUTE), kind="start")
+
+
+def gap(minute: float, until: float) -> Tick:
+    return Tick(SYMBOL, OPEN + round(minute * MINUTE), kind="gap", until=OPEN + round(until * MINUTE))
+
+
+def candles(*ticks: Tick) -> dict[tuple[str, float], Candle]:
+    host = Host()
+    for offset, tick in enumerate(ticks):
+        host.feed([(stamp(0, offset), tick)])
+    return {(each.interval, (each.window_start - OPEN) / MINUTE): each for each in host.candles().values()}
+
+
+def flagged(flag: str, *ticks: Tick) -> list[tuple[str, float]]:
+    return sorted(at for at, candle in candles(*ticks).items() if getattr(candle, flag))
+
+
+def test_control_records_alone_make_no_candle() -> None:
+    assert candles(start(0), gap(1, 9)) == {}
+
+
+def test_a_candle_that_began_before_its_subscription_is_partial() -> None:
+    assert flagged("partial", start(7.5), trade(7.6), trade(9, 1)) == [("1d", 0), ("1m", 7), ("5m", 5)]
+
+
+@pytest.mark.parametrize("ticks", [(start(7.5), trade(7.6), trade(7.1, 1)), (start(7), trade(7.6)), (trade(7.6),)])
+def test_a_candle_that_was_seen_from_its_start_on_is_not_partial(ticks: tuple[Tick, ...]) -> None:
+    assert ("1m", 7) not in flagged("partial", *ticks)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 0, 3, 2)])
+def test_a_hole_flags_the_candles_it_reaches_whenever_it_is_told(order: tuple[int, ...]) -> None:
+    ticks = [trade(0.5), trade(2.5, 1), trade(4, 2), gap(0.9, 3)]
+    assert flagged("gap", *(ticks[n] for n in order)) == [("1d", 0), ("1m", 0), ("1m", 2), ("5m", 0)]
+
+
+def test_a_hole_ends_before_the_window_that_it_ends_with() -> None:
+    assert flagged("gap", trade(4), trade(5, 1), gap(4.5, 5)) == [("1d", 0), ("1m", 4), ("5m", 0)]
+
+
+def test_a_hole_of_no_length_flags_its_window() -> None:
+    assert ("1m", 4) in flagged("gap", trade(4), gap(4, 4))
+
+
+def test_a_hole_without_trades_is_remembered_for_late_ones() -> None:
+    assert ("1m", 3) in flagged("gap", gap(1, 5), trade(9), trade(3, 1))
+
+
+def test_a_hole_flags_only_its_days() -> None:
+    ticks = (trade(-1), trade(1, 1), gap(-2, -1), trade(1440, 2))
+    assert [at for at in flagged("gap", *ticks) if at[0] == "1d"] == [("1d", -1440)]
+
+
+def test_a_closed_candle_is_amended_by_a_hole_that_is_told_late() -> None:
+    host = Host()
+    host.feed([(1, trade(0)), (2, trade(9, 1))])
+    host.feed([(3, gap(0.2, 0.4))])
+    sent = {candle.window_start: candle for candle in host.steps[-1].sent if candle.interval == "1m"}
+    assert (sent[OPEN].gap, sent[OPEN].state) == (True, "amended")
+
+
+def test_repeated_control_records_change_nothing_but_the_version() -> None:
+    ticks = [start(0.5), trade(0.7), gap(1, 2), trade(4, 1)]
+    once, twice = candles(*ticks), candles(*ticks, start(0.5), gap(1, 2))
+    for at, candle in once.items():
+        candle.version = twice[at].version
+    assert once == twice
