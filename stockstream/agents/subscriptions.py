@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def attach(app: Any, topic: Any, table: Any) -> None:
-    """Have ``app`` feed the batches of ``topic`` into ``table``, by symbol."""
+    """Have ``app`` feed the fetches of ``topic`` into ``table``, by symbol."""
 
     @app.agent(topic, name="ingest")  # type: ignore[untyped-decorator]  # Faust's is not typed
     async def ingest(stream: Any) -> None:
@@ -21,7 +21,7 @@ def attach(app: Any, topic: Any, table: Any) -> None:
             if not is_ours(app, message.tp, message.generation_id):
                 let_go(app, message)
                 continue
-            rows = {record.key: record.value for record in event.value if record.key is not None}
+            rows = {record.key: record.value for record in event.value.records if record.key is not None}
             store = PartitionStore(table, message.partition)
             store.write(rows.items())
             await send_records(app, store.changelog, message.partition, rows.items(), partial(_logged, store))

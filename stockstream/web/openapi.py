@@ -36,6 +36,16 @@ def _get(summary: str, answer: Json, *errors: int, parameters: list[Json] | None
     return {"get": operation}
 
 
+def _change(summary: str, answers: Json) -> Json:
+    """An operation that needs the API key."""
+    return {
+        "summary": summary,
+        "description": "Needs the API key, as `Authorization: Bearer …` or `X-API-Key`.",
+        "parameters": [_SYMBOL],
+        "responses": {**answers, **_problems(400, 401, 403, 503)},
+    }
+
+
 _INTERVAL = _query("interval", "Length of the windows.", {"enum": _INTERVALS, "default": "1m"})
 _SESSION = _query(
     "session", "Regular trading hours or those around them.", {"enum": list(SESSIONS), "default": "regular"}
@@ -107,6 +117,23 @@ PATHS: Json = {
             },
         ],
     ),
+    "/subscriptions": _get("What is watched", _answer("By symbol.", ref("SubscriptionList"))),
+    "/subscriptions/{symbol}": {
+        **_get(
+            "Whether a symbol is watched",
+            _answer("Since when, and by whom.", ref("Subscription")),
+            *(400, 404),
+            parameters=[_SYMBOL],
+        ),
+        "put": _change(
+            "Watch a symbol",
+            {
+                "200": _answer("It was watched already.", ref("Subscription")),
+                "201": _answer("It is watched from now on.", ref("Subscription")),
+            },
+        ),
+        "delete": _change("Watch a symbol no longer", {"204": {"description": "Done."}, **_problems(404)}),
+    },
     "/tables/{name}/{symbol}": _get(
         "A table's own rows",
         _answer("The newest rows, ascending, as their owner holds them.", ref("TableRows")),
@@ -173,6 +200,8 @@ def document() -> Json:
             },
             "responses": {
                 "400": _problem("The request cannot be read; `detail` says why."),
+                "401": _problem("The API key is missing or wrong."),
+                "403": _problem("This worker takes no changes."),
                 "404": _problem("Nothing is known of it."),
                 "503": _problem("Not now; `Retry-After` says when to try again."),
             },

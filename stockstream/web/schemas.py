@@ -85,6 +85,8 @@ SCHEMAS: Json = {
         "The last known price of a symbol; it never goes back.",
     ),
     "LatestList": _record({"latest": _list(ref("Latest"))}),
+    "Subscription": _record({"symbol": _TEXT, "source": _TEXT, "added_by": _TEXT, **_stamp("since")}),
+    "SubscriptionList": _record({"subscriptions": _list(ref("Subscription"))}),
     "SnapshotEvent": _record(
         {
             "complete": {**_FLAG, "description": "False while the worker still reads what was published before."},

@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import jsonschema
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from stockstream.models import Candle, Latest
+from stockstream.models import Candle, Latest, Subscription
 from stockstream.web.live import LiveView
 from stockstream.web.openapi import document
 from stockstream.web.routes import install
+from stockstream.web.subscriptions import SubscriptionViews
 
 Client = TestClient[web.Request, web.Application]
 
@@ -23,8 +24,19 @@ def app(live: LiveView, now_ms: Callable[[], int]) -> web.Application:
         async def get(self, request: web.Request) -> web.Response:
             raise AssertionError("not asked")
 
+    class Watched:
+        watched: ClassVar[dict[str, Subscription]] = {"AAPL": Subscription("AAPL", "yahoo", "api", 1)}
+
     app = web.Application()
-    install(app, live=live, sink=None, tables=Tables(), checks=[], now_ms=now_ms)  # type: ignore[arg-type]
+    install(
+        app,
+        live=live,
+        sink=None,
+        tables=Tables(),  # type: ignore[arg-type]
+        subscriptions=SubscriptionViews(Watched(), lambda symbol: "yahoo", "a key"),  # type: ignore[arg-type]
+        checks=[],
+        now_ms=now_ms,
+    )
     return app
 
 
