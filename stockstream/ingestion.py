@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from stockstream.agents import subscriptions as subscriptions_agent
@@ -15,20 +13,18 @@ from stockstream.agents.ingest import Ingest
 from stockstream.agents.liveness import Liveness
 from stockstream.broker.connection import Connection
 from stockstream.broker.producer import TickProducer
+from stockstream.broker.sender import Sender
 from stockstream.broker.topics import COMPACTED, TopicSpec
 from stockstream.broker.transport import active_partitions, is_settled
 from stockstream.codecs.avro import Decoder, Encoder
 from stockstream.codecs.registry import Registry
 from stockstream.core.allocation import ConnectionId
-from stockstream.errors import BrokerUnreachable
 from stockstream.models import SUBSCRIPTION_SCHEMA, Subscription, Tick
 from stockstream.settings import Settings
 from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.runner import ConnectionRunner
 from stockstream.tables import Tables
 from stockstream.tables.subscriptions import Subscriptions
-
-_SEND_TIMEOUT_S = 10.0
 
 
 class Ingestion:
@@ -48,6 +44,7 @@ class Ingestion:
         self._registry = registry
         self._encoders: dict[str, Encoder] = {}
         self.topic = settings.topic("subscriptions")
+        self._sender = Sender(connection)
         self._decoder = Decoder(registry, Subscription, SUBSCRIPTION_SCHEMA)
         self.subscriptions = Subscriptions(
             connection.aiokafka(),
@@ -55,14 +52,14 @@ class Ingestion:
             encode=self._encode_subscription,
             decode=self._decoder.decode,
             prepare=self._decoder.prepare,
-            send=self._sender(self.topic),
+            send=self._sender.to(self.topic),
             now_ms=now_ms,
         )
         self._liveness = Liveness(
             connection.aiokafka(),
             settings.topic("connections"),
             worker=uuid.uuid4().hex,
-            send=self._sender(settings.topic("connections")),
+            send=self._sender.to(settings.topic("connections")),
             now_ms=now_ms,
         )
         self._sources = [source for source in SOURCES.values() if source.topic in settings.tick_topics]
@@ -87,6 +84,8 @@ class Ingestion:
         subscriptions_agent.attach(app, app.topic(self.topic, value_serializer="raw"), tables.subscriptions)
         app.add_dependency(self.subscriptions.follower)
         app.add_dependency(self._liveness.follower)
+        # Before the consumer, and so stopped after it: others take over the sockets when we have left the group.
+        app.add_dependency(self.ingest)
 
     @property
     def topics(self) -> list[TopicSpec]:
@@ -108,10 +107,11 @@ class Ingestion:
 
     async def start(self) -> None:
         """Connect the producers, seed the subscriptions, and begin to watch; Kafka is there."""
+        await self._sender.start()
         for producer in self.producers.values():
             await producer.start()
         if self._settings.ingest_enabled:
-            await self._app.add_runtime_dependency(self.ingest)
+            self.ingest.begin()
         while not (self.subscriptions.follower.ready or self._app.should_stop):
             await self._app.sleep(0.1)
         for symbol in self._settings.all_symbols():
@@ -121,6 +121,7 @@ class Ingestion:
         """Write what was received, and leave."""
         for producer in self.producers.values():
             await producer.close()
+        await self._sender.close()
 
     def _runner(self, connection: ConnectionId, symbols: Sequence[str]) -> ConnectionRunner:
         source = SOURCES[connection.source]
@@ -140,14 +141,3 @@ class Ingestion:
 
     def _encode_tick(self, source: Source) -> Callable[[Tick], bytes]:
         return lambda tick: self._encoders[source.name](tick)
-
-    def _sender(self, topic: str) -> Callable[[bytes, bytes | None], Any]:
-        async def send(key: bytes, value: bytes | None) -> None:
-            try:
-                async with asyncio.timeout(_SEND_TIMEOUT_S):
-                    producer = await self._app.maybe_start_producer()
-                    await (await producer.send(topic, key, value, None, None, None))
-            except (KafkaError, TimeoutError) as error:
-                raise BrokerUnreachable(f"topic {topic} takes no records for now: {error!r}") from error
-
-        return send

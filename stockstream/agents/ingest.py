@@ -82,6 +82,11 @@ class Ingest(Service):
         self._has_peers = has_peers
         self._now_ms = now_ms
         self._held: dict[ConnectionId, _Held] = {}
+        self._may_begin = asyncio.Event()
+
+    def begin(self) -> None:
+        """The emitters are connected: open what is ours."""
+        self._may_begin.set()
 
     def status(self) -> dict[ConnectionId, Status]:
         """What each open connection is doing."""
@@ -89,6 +94,7 @@ class Ingest(Service):
 
     @Service.task
     async def _keep(self) -> None:
+        await self.wait_for_stopped(self._may_begin)  # type: ignore[arg-type]  # anything with wait()
         while not self.should_stop:
             await self._look()
             self._subscriptions.changed.clear()
@@ -99,6 +105,7 @@ class Ingest(Service):
         """Let go of everything, after others have taken over if there are any."""
         deadline_ms = self._now_ms() + _HAND_OVER_MS
         while self._has_peers() and self._now_ms() < deadline_ms and not self._all_taken_over():
+            await self._tell_alive()
             await asyncio.sleep(_LOOK_EVERY_S)
         await asyncio.gather(*(self._close(connection) for connection in list(self._held)))
 

@@ -11,7 +11,6 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import pytest
 
@@ -101,10 +100,10 @@ def put(worker: WorkerProcess, symbol: str, method: str = "PUT", key: str = KEY)
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             return int(answer.status)
     except urllib.error.HTTPError as error:
-        with error:
-            told = json.loads(error.read())
-    assert told["status"] == error.code
-    return error.code
+        code, told = error.code, json.loads(error.read())
+        error.close()
+    assert told["status"] == code
+    return code
 
 
 @pytest.mark.timeout(240)
@@ -126,12 +125,6 @@ def test_a_dead_workers_symbols_tick_again_from_another_and_the_hole_is_told(sys
     assert {gap.cause for gap in gaps} == {"worker lost"}
     lengths_s = [(gap.until - gap.event_time) / 1000 for gap in gaps if gap.until is not None]
     assert 0 < max(lengths_s) < MISSED_AFTER_A_KILL_S, lengths_s
-    told = {gap.symbol: gap for gap in gaps}
-    for symbol in told:
-        received = sorted(tick.received_ms for tick in ticks if tick.symbol == symbol and tick.kind == "snapshot")
-        for one, next_one in pairwise(received):
-            if next_one - one > 6000:  # the session of the dead one
-                assert told[symbol].event_time <= one + 5000, "the gap covers what was missed"
 
 
 @pytest.mark.timeout(240)
