@@ -67,7 +67,7 @@ def test_a_worker_bound_to_every_address_is_known_by_its_host_name(monkeypatch: 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 @pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
-def test_faust_logs_in_as_our_own_clients_do(protocol: str, mechanism: str) -> None:
+def test_faust_logs_in_as_our_own_clients_do(protocol: Any, mechanism: Any) -> None:
     settings = Settings(kafka_security_protocol=protocol, kafka_sasl_mechanism=mechanism, **SASL)
     ours = connection_of(settings).aiokafka()
     theirs = credentials_to_aiokafka_auth(app_of(**settings.model_dump()).conf.broker_credentials)
