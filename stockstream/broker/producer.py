@@ -89,7 +89,7 @@ class TickProducer:
         encode: Callable[[Tick], bytes],
         *,
         now_ms: Callable[[], int],
-        linger_ms: float = 3.0,
+        linger_ms: float = 4.0,
         compression: str | None = None,
         buffer_ticks: int = 50_000,
         shed_after_s: float = 30.0,
@@ -208,9 +208,7 @@ class TickProducer:
         if self.buffered >= self._most and self._full_since_s is None:
             self._full_since_s = now_s
             self._room.clear()
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            asyncio.get_running_loop().call_later(self._linger_s, self._ship)
+        self._schedule(self._linger_s)
 
     def _count_of(self, symbol: str) -> SymbolCount:
         count = self.symbols.get(symbol)
@@ -219,6 +217,11 @@ class TickProducer:
             lane = self._lanes[(murmur2(key) & _LEVEL_BITS) % len(self._lanes)]
             count = self.symbols[symbol] = SymbolCount(key, lane)
         return count
+
+    def _schedule(self, delay_s: float) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_later(delay_s, self._ship)
 
     def _ship(self) -> None:
         self._is_scheduled = False
@@ -275,9 +278,9 @@ class TickProducer:
             self._tell_holes()
         if not self.buffered:
             self._empty.set()
-        elif lane.waiting and not self._is_scheduled:
-            self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._ship)
+        elif lane.waiting:
+            # As few requests as the linger allows: a request costs more than the records in it.
+            self._schedule(lane.waiting[0][2] + self._linger_s - now_s)
 
     def _tell_holes(self) -> None:
         records = self._holes.close()

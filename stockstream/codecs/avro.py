@@ -20,6 +20,7 @@ from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException
 
 from stockstream.codecs.hot import HotReader
+from stockstream.codecs.optional import optional_tail
 from stockstream.codecs.plain_json import decode_json
 from stockstream.codecs.version1 import downgrade, upgrade
 from stockstream.core.backoff import full_jitter
@@ -69,25 +70,32 @@ class Encoder:
     """
 
     def __init__(self, schema: AvroSchema, schema_id: int) -> None:
-        self._schema = parse_schema(schema)
         self._header = b"\0" + schema_id.to_bytes(4, "big")
         self._names = tuple(field["name"] for field in schema["fields"])
         self._values = attrgetter(*self._names)
         self._is_version_1 = "timestamp" in self._names and "event_time" not in self._names
+        # A record's bytes are its fields' one after the other, so it may be written in two parts.
+        self._head_length, self._tail = optional_tail(schema["fields"])
+        self._head = parse_schema({**schema, "fields": schema["fields"][: self._head_length]})
+        self._nothing, self._nulls = (None,) * len(self._tail), bytes(len(self._tail))
 
     def __call__(self, record: object) -> bytes:
         """Return the framed bytes of ``record``."""
+        if isinstance(record, dict):
+            values = itemgetter(*self._names)(record)
+        elif self._is_version_1 and isinstance(record, Tick):
+            values = tuple(downgrade(record).values())
+        else:
+            values = self._values(record)
         stream = BytesIO()
         stream.write(self._header)
-        schemaless_writer(stream, self._schema, self._as_dict(record))
+        schemaless_writer(stream, self._head, dict(zip(self._names, values, strict=False)))
+        rest = values[self._head_length :]
+        if rest == self._nothing:
+            stream.write(self._nulls)
+        else:
+            stream.write(b"".join([written(value) for written, value in zip(self._tail, rest, strict=True)]))
         return stream.getvalue()
-
-    def _as_dict(self, record: object) -> dict[str, Any]:
-        if isinstance(record, dict):
-            return record
-        if self._is_version_1 and isinstance(record, Tick):
-            return downgrade(record)
-        return dict(zip(self._names, self._values(record), strict=True))
 
 
 class _Framed(Generic[T]):

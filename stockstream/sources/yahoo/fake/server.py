@@ -225,8 +225,8 @@ class FakeYahoo:
             return
         told_ms = time_ms - time_ms % 1000
         open_ones = [client for client in audience if client.socket.state.name == "OPEN"]
-        broadcast((client.socket for client in open_ones), pricing_frame(each, price, told_ms, volume, hours))
         sent_ms = self._now_ms()
+        broadcast((client.socket for client in open_ones), pricing_frame(each, price, told_ms, volume, hours))
         self.tape.sent += [
             Sent(client.number, each.symbol, told_ms, price, volume, sent_ms, is_last_known) for client in open_ones
         ]

@@ -57,4 +57,4 @@ def pricing_frame(each: Instrument, price: float, time_ms: int, volume: int, hou
         pricing.last_size = pricing.vol_24hr = pricing.vol_all_currencies = volume
         pricing.last_market = "CoinMarketCap"
     message = base64.b64encode(pricing.SerializeToString()).decode()
-    return json.dumps({"type": "pricing", "message": message})
+    return json.dumps({"type": "pricing", "message": message}, separators=(",", ":"))

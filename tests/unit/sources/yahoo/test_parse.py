@@ -132,9 +132,17 @@ def test_a_price_in_cents_comes_back_as_it_was(price: float) -> None:
     assert parsed(price=price).price == price
 
 
+@pytest.mark.parametrize("name", sorted(FRAMES))
+def test_the_way_a_frame_is_spaced_does_not_matter(name: str) -> None:
+    compact = json.dumps(FRAMES[name], separators=(",", ":"))
+    assert parse(compact.encode(), RECEIVED_MS) == parse(compact, RECEIVED_MS) == read(name)
+
+
 @given(st.binary())
 def test_any_bytes_are_a_tick_nothing_or_a_bad_message(data: bytes) -> None:
-    for text in (data, json.dumps({"message": base64.b64encode(data).decode()})):
+    packed = base64.b64encode(data)
+    compact = b'{"type":"pricing","message":"%s"}'
+    for text in (data, compact % data, compact % packed, json.dumps({"message": packed.decode()})):
         try:
             tick = parse(text, RECEIVED_MS)
         except BadMessage:

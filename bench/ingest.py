@@ -1,0 +1,273 @@
+"""What it costs to get a venue's ticks into Kafka, and how long they take: ``python -m bench.ingest``.
+
+A server that speaks Yahoo's protocol, a broker and a registry of its own; then `stockstream produce` and two scripts as
+one writes them by hand take turns. Latency is from the moment at which the server wrote a frame to its socket to the
+broker's own stamp of the record (both in whole ms, of one clock); processor time is of the producing process, all
+threads. Every run is checked: each frame that was sent is in the topic, in order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.measure import Machine, cpu_seconds, machine, peak_mb, versions
+from stockstream.codecs import Registry, TickDecoder
+from stockstream.models import TICK_SCHEMA_V1
+from stockstream.testing.jars import kafka_libs, registry_home
+from stockstream.testing.kafka import KafkaCluster
+from stockstream.testing.registry import RegistryServer
+from stockstream.testing.wait import wait_until
+
+RESULTS = Path(__file__).parent / "results"
+CONTENDERS = ("stockstream", "script with aiokafka", "script with confluent")
+WARM_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The venue's pace."""
+
+    ticks_per_s: float
+    seconds: float
+    symbols: int = 300
+    partitions: int = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One contender's turn; of all processor time the hypervisor gave ``stolen`` to others, and ``idle`` was unused."""
+
+    ticks: int
+    cpu_us_a_tick: float
+    p50_ms: float
+    p99_ms: float
+    worst_ms: float
+    peak_mb: float
+    stolen: float
+    idle: float
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    kafka: KafkaCluster
+    registry_url: str
+    schema_id: int
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(prog="python -m bench.ingest", description=__doc__.splitlines()[0])
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--seconds", type=float, default=15.0)
+    arguments.add_argument("--ticks-per-s", type=float, default=1000.0)
+    given = arguments.parse_args()
+    load = Load(ticks_per_s=given.ticks_per_s, seconds=given.seconds)
+    console = Console()
+    runs: dict[str, list[Run]] = {name: [] for name in CONTENDERS}
+    with KafkaCluster(kafka_libs()) as kafka, RegistryServer(registry_home()) as registry:
+        servers = Servers(kafka, registry.url, asyncio.run(register(registry.url)))
+        for number in range(given.rounds):
+            for name in CONTENDERS if number % 2 == 0 else reversed(CONTENDERS):
+                run = measure(servers, load, name, f"r{number}-{CONTENDERS.index(name)}-")
+                runs[name].append(run)
+                console.print(f"round {number + 1}: {name}: {run.cpu_us_a_tick:.0f} µs a tick, p99 {run.p99_ms:g} ms")
+    console.print(table_of(runs))
+    console.print(f"written to {write(load, runs)}")
+
+
+async def register(url: str) -> int:
+    registry = Registry(url)
+    try:
+        return await registry.ensure("script-value", TICK_SCHEMA_V1)
+    finally:
+        await registry.close()
+
+
+def measure(servers: Servers, load: Load, name: str, prefix: str) -> Run:
+    topic = f"{prefix}yfinance"
+    servers.kafka.topics.create(topic, load.partitions, config={"message.timestamp.type": "LogAppendTime"})
+    with tempfile.TemporaryDirectory() as folder:
+        tape = Path(folder) / "tape.jsonl"
+        with Venue(load, tape) as (server, url, symbols):
+            process = subprocess.Popen(
+                command(name, servers, topic, url, symbols),
+                env=environment(servers, prefix, symbols, load),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                wait_until(lambda: sum(servers.kafka.topics.end_offsets(topic).values()) > 500, 60, "the first ticks")
+                time.sleep(WARM_S)
+                around, began_ms, before_s = Machine(), now_ms(), cpu_seconds(process.pid)
+                time.sleep(load.seconds)
+                used_s, ended_ms, shares = cpu_seconds(process.pid) - before_s, now_ms(), around.shares()
+                peak = peak_mb(process.pid)
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(30)
+            server.send_signal(signal.SIGTERM)
+            server.wait(30)
+        delays_ms = delays(servers, topic, tape, began_ms, ended_ms)
+    ordered = sorted(delays_ms)
+    return Run(
+        len(ordered),
+        used_s / len(ordered) * 1e6,
+        ordered[len(ordered) // 2],
+        ordered[len(ordered) * 99 // 100],
+        ordered[-1],
+        peak,
+        **shares,
+    )
+
+
+class Venue:
+    """The fake in a process of its own: (process, url, symbols)."""
+
+    def __init__(self, load: Load, tape: Path) -> None:
+        options = {
+            "--symbols": load.symbols,
+            "--trades-per-s": load.ticks_per_s,
+            "--snapshot-every-ms": 0,
+            "--tape": tape,
+        }
+        given = [str(part) for option in options.items() for part in option]
+        self._command = [sys.executable, "-m", "stockstream.sources.yahoo.fake", "--always-open", *given]
+
+    def __enter__(self) -> tuple[subprocess.Popen[str], str, str]:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        url, symbols = self._process.stdout.readline().strip(), self._process.stdout.readline().strip()
+        return self._process, url, symbols
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+def command(name: str, servers: Servers, topic: str, url: str, symbols: str) -> list[str]:
+    if name == "stockstream":
+        return [sys.executable, "-m", "stockstream", "produce", "yahoo", "--url", url]
+    return [
+        *(sys.executable, "-m", "bench.peers.yfinance_script", "--producer", name.split()[-1]),
+        *("--bootstrap", servers.kafka.bootstrap, "--topic", topic, "--url", url, "--symbols", symbols),
+        *("--schema-id", str(servers.schema_id)),
+    ]
+
+
+def environment(servers: Servers, prefix: str, symbols: str, load: Load) -> dict[str, str]:
+    return {
+        **os.environ,
+        "KAFKA_BOOTSTRAP_SERVERS": servers.kafka.bootstrap,
+        "SCHEMA_REGISTRY_URL": servers.registry_url,
+        "STOCKSTREAM_TOPIC_PREFIX": prefix,
+        "STOCKSTREAM_PARTITIONS": str(load.partitions),
+        "SYMBOLS": symbols,
+    }
+
+
+def delays(servers: Servers, topic: str, tape: Path, began_ms: int, ended_ms: int) -> list[float]:
+    """How long each frame took that was sent in the window; raises if one is missing or out of order."""
+    stored = asyncio.run(prices(servers, topic))
+    sent: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
+    for line in tape.read_text().splitlines():
+        each = json.loads(line)
+        sent[each["symbol"]].append((each["sent_ms"], each["time_ms"], each["price"]))
+    found = []
+    for symbol, frames in sent.items():
+        written = stored[symbol]
+        if [frame[1:] for frame in frames[: len(written)]] != [price[1:] for price in written]:
+            raise RuntimeError(f"{topic}: the records of {symbol} are not what was sent")
+        for (sent_ms, _, _), (stored_ms, _, _) in zip(frames, written, strict=False):
+            if began_ms <= sent_ms < ended_ms:
+                found.append(float(stored_ms - sent_ms))
+        if any(began_ms <= frame[0] < ended_ms for frame in frames[len(written) :]):
+            raise RuntimeError(f"{topic}: records of {symbol} are missing")
+    return found
+
+
+async def prices(servers: Servers, topic: str) -> dict[str, list[tuple[int, int, float]]]:
+    """(broker's time, event time, price) of every price by symbol, in the topic's order."""
+    records = servers.kafka.topics.read(topic)
+    registry = Registry(servers.registry_url)
+    decoder = TickDecoder(registry)
+    await decoder.prepare([record.value for record in records])
+    await registry.close()
+    found: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
+    for record in records:
+        tick = decoder.decode(record.key, record.value)
+        if tick.kind in ("snapshot", "quote"):
+            found[tick.symbol].append((record.timestamp_ms, tick.event_time, tick.price))
+    return found
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def table_of(runs: dict[str, list[Run]]) -> Table:
+    table = Table("", "µs CPU a tick", "p50 ms", "p99 ms", "peak MB", "idle %")
+    for name, each in runs.items():
+        table.add_row(
+            name,
+            spread([run.cpu_us_a_tick for run in each]),
+            spread([run.p50_ms for run in each]),
+            spread([run.p99_ms for run in each]),
+            spread([run.peak_mb for run in each]),
+            spread([run.idle * 100 for run in each]),
+        )
+    for name in CONTENDERS[1:]:
+        table.add_row(f"{name} / stockstream", spread(ratios(runs, name), 2), "", "", "", "")
+    return table
+
+
+def ratios(runs: dict[str, list[Run]], name: str) -> list[float]:
+    """A script's processor time a tick over ours, by round."""
+    return [
+        theirs.cpu_us_a_tick / ours.cpu_us_a_tick for theirs, ours in zip(runs[name], runs["stockstream"], strict=True)
+    ]
+
+
+def spread(figures: list[float], digits: int = 0) -> str:
+    """Median, and from least to greatest."""
+    return f"{median(figures):,.{digits}f} ({min(figures):,.{digits}f}–{max(figures):,.{digits}f})"
+
+
+def write(load: Load, runs: dict[str, list[Run]]) -> Path:
+    at = datetime.now(UTC)
+    report = {
+        "date": at.isoformat(timespec="seconds"),
+        "load": asdict(load),
+        "machine": machine(),
+        "versions": versions(),
+        "median_cpu_us_a_tick": {
+            name: round(median(run.cpu_us_a_tick for run in each), 1) for name, each in runs.items()
+        },
+        "cpu_ratio_by_round": {name: [round(ratio, 2) for ratio in ratios(runs, name)] for name in CONTENDERS[1:]},
+        "runs": {name: [asdict(run) for run in each] for name, each in runs.items()},
+    }
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"ingest-{at:%Y%m%d-%H%M%S}.json"
+    file.write_text(json.dumps(report, indent=2) + "\n")
+    return file
+
+
+if __name__ == "__main__":
+    main()
