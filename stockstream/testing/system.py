@@ -21,7 +21,7 @@ from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 import clickhouse_connect
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from stockstream.codecs.avro import Decoder, Encoder
 from stockstream.codecs.registry import Registry
@@ -36,6 +36,8 @@ from stockstream.testing.topics import Topics, admin_client
 from stockstream.testing.wait import wait_until
 
 T = TypeVar("T")
+_KAFKA_TIMEOUT_S = 30
+_PASSING = {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
 CandleKey = tuple[str, str, str, int]
 
 _FAST = {
@@ -197,7 +199,7 @@ class System:
         """How many workers the group counts."""
         group = self.id
         admin = admin_client(self.bootstrap)
-        return len(admin.describe_consumer_groups([group], request_timeout=30)[group].result().members)
+        return len(admin.describe_consumer_groups([group], request_timeout=_KAFKA_TIMEOUT_S)[group].result().members)
 
     def tick_log(self) -> dict[int, list[tuple[int, Tick]]]:
         """The (offset, tick) of each partition of the tick topic."""
@@ -278,7 +280,7 @@ class System:
                 {"bootstrap.servers": self.bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 0}
             )
         places = [TopicPartition(topic, partition) for topic in topics for partition in ends[topic]]
-        committed = sum(max(0, place.offset) for place in consumer.committed(places, timeout=30))
+        committed = sum(max(0, place.offset) for place in _committed(consumer, places))
         return committed, sum(sum(partitions.values()) for partitions in ends.values())
 
     def _decoded(self, topic: str, record: type[T], schema: dict[str, Any]) -> list[T]:
@@ -293,6 +295,18 @@ class System:
             return [decoder.decode(value) for value in values]
         finally:
             await registry.close()
+
+
+def _committed(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
+    """What the group has committed; a broker that was short of time may have to find its coordinator again."""
+    give_up_s = time.monotonic() + _KAFKA_TIMEOUT_S
+    while True:
+        try:
+            return consumer.committed(places, timeout=_KAFKA_TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() not in _PASSING or time.monotonic() > give_up_s:
+                raise
+            time.sleep(0.1)
 
 
 def rows_of(system: System, in_log_order: bool = False) -> Iterator[tuple[Address, Row]]:

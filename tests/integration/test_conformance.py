@@ -47,7 +47,9 @@ def trades() -> list[Tick]:
 @pytest.fixture
 def systems(kafka: KafkaCluster, registry: RegistryServer, clickhouse: ClickHouseFacade) -> Iterator[list[System]]:
     def system() -> System:
-        return System(kafka.bootstrap, registry.url, clickhouse.url, instance_id="w0", standby_replicas="0")
+        return System(
+            kafka.bootstrap, registry.url, clickhouse.url, partitions="2", instance_id="w0", standby_replicas="0"
+        )
 
     with system() as one, system() as other:
         yield [one, other]

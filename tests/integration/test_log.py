@@ -10,22 +10,24 @@ from oracle import assert_candles, expected_candles
 from places import by_changelog
 
 from stockstream.models import Tick
-from stockstream.testing.clickhouse import ClickHouseFacade
 from stockstream.testing.kafka import KafkaCluster
 from stockstream.testing.registry import RegistryServer
 from stockstream.testing.system import System
 from stockstream.testing.topics import admin_client
 from stockstream.testing.wait import wait_until
 
+NO_CLICKHOUSE = "http://127.0.0.1:1"
 SYMBOL = "BINANCE:XRPETH"
 T0_MS = 1_700_000_100_000
 PATIENCE_S = 30
 
 
 @pytest.fixture
-def system(kafka: KafkaCluster, registry: RegistryServer, clickhouse: ClickHouseFacade) -> Iterator[System]:
-    """One partition, and nothing in it that closes by the clock on the wall but a window that ends soon."""
-    with System(kafka.bootstrap, registry.url, clickhouse.url, partitions="1", close_delay_s="0") as made:
+def system(kafka: KafkaCluster, registry: RegistryServer) -> Iterator[System]:
+    """One partition, and no sink."""
+    with System(
+        kafka.bootstrap, registry.url, NO_CLICKHOUSE, sink_enabled="false", partitions="1", close_delay_s="0"
+    ) as made:
         yield made
 
 
@@ -46,10 +48,10 @@ def assert_right(system: System) -> None:
 def test_a_first_fetch_of_one_record_does_not_stall_the_commit(system: System) -> None:
     system.start()
     system.produce(trades(0, 1))
-    system.wait_drained(PATIENCE_S)
+    system.wait_drained(PATIENCE_S, sink=False)
     assert system.progress() == (1, 1)
     system.produce(trades(1, 5000))
-    system.wait_drained(PATIENCE_S)
+    system.wait_drained(PATIENCE_S, sink=False)
     assert_right(system)
 
 
@@ -86,7 +88,7 @@ def all_closed(system: System) -> bool:
 def test_deleted_records_are_passed_over(system: System) -> None:
     worker = system.start()
     system.produce(trades(0, 100))
-    system.wait_drained(PATIENCE_S)
+    system.wait_drained(PATIENCE_S, sink=False)
     worker.stop()
     system.produce(trades(100, 200))
     place = TopicPartition(system.topic("yfinance"), 0, 250)
@@ -94,9 +96,9 @@ def test_deleted_records_are_passed_over(system: System) -> None:
     admin.delete_records([place])[place].result(PATIENCE_S)
     worker.start()
     worker.wait_ready()
-    system.wait_drained(PATIENCE_S)
+    system.wait_drained(PATIENCE_S, sink=False)
     system.produce(trades(300, 1000))
-    system.wait_drained(PATIENCE_S)
+    system.wait_drained(PATIENCE_S, sink=False)
     read = [*enumerate(trades(0, 100)), *enumerate(trades(250, 1050), start=250)]
     assert_candles(expected_candles(read), system.candles_topic(), "the candles topic")
     assert worker.log.read_text().count("offsets 100 to 249 were deleted before they were read") == 1
