@@ -33,7 +33,7 @@ secrets:
 	deploy/make-secrets.sh
 
 test: setup check
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # The screenshots of the documentation.
 images: setup
