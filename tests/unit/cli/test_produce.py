@@ -41,8 +41,9 @@ def test_symbols_come_from_one_place(tmp_path: Path) -> None:
 
 def test_a_missing_file_of_symbols_fails() -> None:
     result = run("yahoo", "--symbols-file", "nowhere.txt")
-    assert result.exit_code == 1
-    assert "nowhere.txt cannot be read" in result.stderr
+    assert result.exit_code == 2
+    assert "nowhere.txt" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(("symbol", "told"), [("BINANCE:BTCUSDT", "no source for"), ("two words", "no symbol")])
