@@ -64,10 +64,13 @@ growing_snapshots = snapshots.map(_growing)
 quotes = st.lists(
     st.builds(lambda symbol, at, price: Tick(symbol, at, price, kind="quote"), symbols, times, prices), max_size=3
 )
+subscribed = st.sampled_from(
+    [[], [Tick(symbol, MIDNIGHT - DAY, kind="start") for symbol in (SYMBOL, "VCB.VN")]]  # since long ago, or unknown
+)
 streams = st.one_of(
     *(
-        st.tuples(kind, controls, quotes).map(lambda parts: [*parts[0], *parts[1], *parts[2]])
-        for kind in (dense_trades, sparse_trades, snapshots, growing_snapshots)
+        st.tuples(kind, controls, quotes, subscribed).map(lambda parts: [tick for part in parts for tick in part])
+        for kind in (dense_trades, sparse_trades, snapshots, growing_snapshots, growing_snapshots)
     )
 )
 """What one source may send, in no particular order: ticks of one sort, control records, quotes."""

@@ -131,7 +131,7 @@ def long_logs(draw: st.DrawFn, late_controls: bool = True) -> list[tuple[int, Ti
     volume = 0
     snapshots = draw(st.booleans())
     for _ in range(draw(st.integers(2, 25))):
-        at += draw(st.sampled_from([1_000, 20_000, MINUTE, 7 * MINUTE, DAY // 3, DAY, 2 * DAY]))
+        at += draw(st.sampled_from([1_000, 20_000, MINUTE, MINUTE, 3 * MINUTE, 7 * MINUTE, DAY // 3, DAY, 2 * DAY]))
         late = draw(st.sampled_from([0, 0, 0, 30_000, 3 * MINUTE, DAY, 3 * DAY]))
         price = draw(prices)
         what = draw(st.sampled_from(["tick"] * 8 + ["start", "gap"]))
@@ -152,21 +152,36 @@ def long_logs(draw: st.DrawFn, late_controls: bool = True) -> list[tuple[int, Ti
 
 
 RETENTION_MS = 2 * DAY
+retentions = st.sampled_from([2 * MINUTE, 12 * MINUTE, RETENTION_MS])
 
 
-@given(long_logs(), st.data())
-def test_crashes_and_eviction_together_change_nothing(log: list[tuple[int, Tick]], data: st.DataObject) -> None:
-    disturbed = run_with_crashes(log, data, retention_ms=RETENTION_MS)
-    straight = run_through(log, set(range(len(log))), retention_ms=RETENTION_MS)
+def _outlasts_a_gap(retention_ms: int) -> bool:
+    """Whether the windows are still kept that the gap records of `long_logs` reach."""
+    return retention_ms > 5 * MINUTE
+
+
+@given(long_logs(), retentions, st.data())
+def test_crashes_and_eviction_together_change_nothing(
+    log: list[tuple[int, Tick]], retention_ms: int, data: st.DataObject
+) -> None:
+    disturbed = run_with_crashes(log, data, retention_ms=retention_ms)
+    straight = run_through(log, set(range(len(log))), retention_ms=retention_ms)
     disturbed.idle(MUCH_LATER)
     straight.idle(MUCH_LATER)
     assert_same(disturbed.sink, straight.sink)
     assert disturbed.verdicts == straight.verdicts
 
 
-@given(long_logs(late_controls=False), st.sets(st.integers(1, 30), max_size=10), st.booleans())
-def test_eviction_shows_only_in_what_it_refuses(log: list[tuple[int, Tick]], cuts: set[int], commits: bool) -> None:
-    evicting = Host(retention_ms=RETENTION_MS)
+@given(
+    long_logs(late_controls=False),
+    retentions.filter(_outlasts_a_gap),
+    st.sets(st.integers(1, 30), max_size=10),
+    st.booleans(),
+)
+def test_eviction_shows_only_in_what_it_refuses(
+    log: list[tuple[int, Tick]], retention_ms: int, cuts: set[int], commits: bool
+) -> None:
+    evicting = Host(retention_ms=retention_ms)
     for batch in in_batches(log, cuts):
         evicting.feed(batch)
         if commits:

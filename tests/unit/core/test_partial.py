@@ -126,3 +126,15 @@ def test_snapshots_are_ordered_by_time_then_cumulative_then_reception(
     part = fold([(1, last), (2, first)])
     assert part is not None
     assert (part.first[3], part.last[3]) == (1.0, 2.0)
+
+
+def test_many_small_trades_are_not_lost_beside_a_huge_one() -> None:
+    huge, small = Partial.of(Tick("A", 1, 10.0, 1e15), 0), Partial.of(Tick("A", 1, 1.0, 0.9), 1)
+    last, first = small.copy(), huge.copy()
+    for _ in range(20_000):
+        first.merge(small)
+        last.merge(small)
+    first.merge(small)
+    last.merge(huge)
+    assert first.vwap == last.vwap
+    assert first.turnover == 1e16 + 20_001 * 0.9
