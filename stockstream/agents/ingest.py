@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.25
 _TELL_EVERY_MS = 1000
-_TAKEOVER_MS = 3000  # how long the worker before may still show that it was there when we had subscribed
-_HAND_OVER_MS = 5000  # how long we wait for the next one to have subscribed
+_FLUSH_S = 1.0
+_TAKEOVER_MS = 5000  # how long the worker before may still show that it was there when we had subscribed
+_HAND_OVER_MS = 8000  # how long we wait for the next one to have subscribed
 
 
 class Emitter(Protocol):
@@ -196,7 +197,7 @@ class Ingest(Service):
             and now_ms - held.told_ms >= _TELL_EVERY_MS
         ]
         for source in {connection.source for connection in due}:
-            if not await self._emitters[source].flush(_LOOK_EVERY_S):
+            if not await self._emitters[source].flush(_FLUSH_S):
                 continue
             for connection in due:
                 if connection.source == source:

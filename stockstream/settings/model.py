@@ -170,7 +170,7 @@ class Settings(BaseSettings):
                 value = "***"
             elif isinstance(value, Path):
                 value = str(value)
-            elif name.endswith("_url"):
+            elif name.endswith("_url") and value is not None:
                 value = _without_password(value)
             shown[name] = {"value": value, "source": self._origins.get(name, "default"), "variable": variable(name)}
         return shown
