@@ -87,10 +87,10 @@ def show(console: Console, system: System) -> bool:
     status, answer = system.workers["w0"].get(f"/candles/{SYMBOL}?interval=5m&limit=8")
     if status != 200:
         raise click.ClickException(f"the worker answers {status}: {answer}")
-    table = Table("5m, UTC", "open", "high", "low", "close", "volume", "trades", "closed", title=SYMBOL)
+    names = ("open", "high", "low", "close", "volume", "is_closed")
+    table = Table("5m, UTC", *names, title=SYMBOL, box=None)
     for candle in answer["candles"]:
-        values = [candle[name] for name in ("open", "high", "low", "close", "volume", "trades", "is_closed")]
-        table.add_row(candle["window_start"][5:16].replace("T", " "), *(str(value) for value in values))
+        table.add_row(candle["window_start"][5:16].replace("T", " "), *(str(candle[name]) for name in names))
     console.print(table)
     wrong = {interval: unequal(system, interval) for interval in ("1m", "5m")}
     for interval, count in wrong.items():
