@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import random
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
-from mode import Service
+from aiokafka import ConsumerRecord
 
-from stockstream.errors import BadMessage, RegistryUnreachable, Unreachable
+from stockstream.broker.follower import TopicFollower
+from stockstream.errors import BadMessage
 from stockstream.models import Candle, Latest
 from stockstream.push import Hub
 from stockstream.web.recent import Recent
 
-logger = logging.getLogger(__name__)
 
-_POLL_MS = 500
-_FETCH_WAIT_MS = 100  # a fetch for quiet partitions holds up the busy ones of its broker no longer than this
-_BATCH_RECORDS = 500  # a few ms of decoding, which the event loop can spare
-_IDLE_PROBE_S = 5.0
-_CONTACT_TIMEOUT_S = 10.0
-_GREATEST_DELAY_S = 10.0
-_REPORT_EVERY_S = 60.0
-_PASSING = (KafkaError, OSError, TimeoutError, Unreachable)
-
-
-class LiveView(Service):
+class LiveView(TopicFollower):
     """Follows the ``candles`` and ``latest`` topics without a consumer group and answers for every symbol.
 
     ``connection`` are an aiokafka client's arguments; ``prepare`` is awaited with the values of a batch before they
@@ -55,23 +39,18 @@ class LiveView(Service):
         now_ms: Callable[[], int],
         history_s: float = 7200.0,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            connection,
+            {candles_topic: history_s, latest_topic: None},
+            take=self._keep,
+            now_ms=now_ms,
+            prepare=prepare,
+        )
         self.hub = Hub()
         self.recent = Recent(history_s, self.hub.publish)
-        self.ready = False
-        self.degraded: str | None = None
-        self.undecodable = 0
-        self._connection = dict(connection)
         self._candles_topic = candles_topic
-        self._latest_topic = latest_topic
         self._decode_candle = decode_candle
         self._decode_latest = decode_latest
-        self._prepare = prepare
-        self._now_ms = now_ms
-        self._history_ms = int(history_s * 1000)
-        self._positions: dict[TopicPartition, int] = {}
-        self._failures = 0
-        self._next_report_s = 0.0
 
     @property
     def latest(self) -> Mapping[str, Latest]:
@@ -87,108 +66,7 @@ class LiveView(Service):
         """The recent candles, ascending; they are shared, so not to be changed."""
         return self.recent.candles(symbol, interval, session)
 
-    @Service.task
-    async def _supervise(self) -> None:
-        while not self.should_stop:
-            try:
-                await self._follow()
-            except Exception as error:  # the edge: a view that ends would leave the web side with old data for ever
-                self.degraded = f"{type(error).__name__}: {error}"
-                unexpected = not isinstance(error, _PASSING)
-                logger.warning("the live view reconnects after %s", self.degraded, exc_info=unexpected)
-                ceiling_s = min(_GREATEST_DELAY_S, 0.2 * 2 ** min(self._failures, 16))
-                self._failures += 1
-                await self.sleep(random.uniform(0.1, ceiling_s))  # noqa: S311 - jitter is no secret
-
-    async def _follow(self) -> None:
-        """Read until the service stops; raises whatever ends the connection."""
-        consumer = AIOKafkaConsumer(
-            **self._connection,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=_FETCH_WAIT_MS,
-        )
-        try:
-            await consumer.start()
-            unread = await self._seek(consumer)
-            await self._read(consumer, unread)
-        finally:
-            await _close(consumer)
-
-    async def _seek(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-        """Assign all partitions, go on where the last connection was, and return the end offsets of now."""
-        topics = [self._candles_topic, self._latest_topic]
-        # Asked first because to ask for a missing topic's offsets may create it, with the broker's own settings.
-        missing = sorted(set(topics) - await consumer.topics())
-        if missing:
-            raise UnknownTopicOrPartitionError(f"not created yet: {', '.join(missing)}")
-        async with asyncio.timeout(_CONTACT_TIMEOUT_S):
-            await consumer.end_offsets([TopicPartition(topic, 0) for topic in topics])  # fetches their metadata
-            partitions = [TopicPartition(topic, p) for topic in topics for p in consumer.partitions_for_topic(topic)]
-            consumer.assign(partitions)
-            ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
-            starts = await self._starts(consumer, partitions, ends)
-        for partition, end in ends.items():
-            position = self._positions.get(partition)
-            if position is None or position > end:  # beyond the end: the topic was created anew
-                position = self._positions[partition] = starts[partition]
-            consumer.seek(partition, position)
-        return ends
-
-    async def _starts(
-        self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], ends: Mapping[TopicPartition, int]
-    ) -> dict[TopicPartition, int]:
-        since_ms = max(0, self._now_ms() - self._history_ms)
-        found = await consumer.offsets_for_times({p: since_ms for p in partitions if p.topic == self._candles_topic})
-        starts: dict[TopicPartition, int] = await consumer.beginning_offsets(
-            [p for p in partitions if p.topic == self._latest_topic]
-        )
-        return starts | {p: ends[p] if first is None else first.offset for p, first in found.items()}
-
-    async def _read(self, consumer: AIOKafkaConsumer, unread: dict[TopicPartition, int]) -> None:
-        quiet_since_s = time.monotonic()
-        while not self.should_stop:
-            batch = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH_RECORDS)
-            if batch:
-                await self._apply(batch)
-                quiet_since_s = time.monotonic()
-                await asyncio.sleep(0)  # getmany does not wait while it has records
-            elif time.monotonic() - quiet_since_s > _IDLE_PROBE_S:
-                # aiokafka never tells that the brokers are gone: it retries, and to us it is merely quiet.
-                async with asyncio.timeout(_CONTACT_TIMEOUT_S):
-                    await consumer.end_offsets(list(consumer.assignment()))
-                quiet_since_s = time.monotonic()
-            if unread:
-                await self._strike_out(consumer, unread)
-
-    async def _strike_out(self, consumer: AIOKafkaConsumer, unread: dict[TopicPartition, int]) -> None:
-        """Remove the partitions that are read to their end of the start; with the last of them the view is current."""
-        async with asyncio.timeout(_CONTACT_TIMEOUT_S):
-            for partition, end in list(unread.items()):
-                if await consumer.position(partition) >= end:
-                    del unread[partition]
-        if not unread:
-            self.ready = True
-            self.degraded = None
-            self._failures = 0
-
-    async def _apply(self, batch: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
-        values = [record.value for records in batch.values() for record in records if record.value is not None]
-        try:
-            async with asyncio.timeout(_CONTACT_TIMEOUT_S):
-                await self._prepare(values)
-        except TimeoutError:
-            raise RegistryUnreachable(f"no schemas within {_CONTACT_TIMEOUT_S:g} s") from None
-        for partition, records in batch.items():
-            for record in records:
-                try:
-                    self._take(record)
-                except BadMessage as error:
-                    self._pass_over(record, error)
-            self._positions[partition] = records[-1].offset + 1
-
-    def _take(self, record: ConsumerRecord) -> None:
+    def _keep(self, record: ConsumerRecord) -> None:
         if record.topic == self._candles_topic:
             if record.value is None:
                 raise BadMessage("a candle's record has no value")
@@ -197,22 +75,3 @@ class LiveView(Service):
             self.recent.put_latest(self._decode_latest(record.value))
         else:
             self.recent.drop_latest((record.key or b"").decode(errors="replace"))
-
-    def _pass_over(self, record: ConsumerRecord, error: BadMessage) -> None:
-        self.undecodable += 1
-        now_s = time.monotonic()
-        if now_s >= self._next_report_s:
-            self._next_report_s = now_s + _REPORT_EVERY_S
-            place = f"{record.topic}[{record.partition}]@{record.offset}"
-            logger.warning("%s undecodable records so far, the last one %s: %s", self.undecodable, place, error)
-
-
-async def _close(consumer: AIOKafkaConsumer) -> None:
-    stopping = asyncio.create_task(consumer.stop())
-    await asyncio.wait([stopping])
-    if stopping.cancelled():
-        # While a broker is away, aiokafka 0.14 lets out the cancellation of its own fetch, which would end our task
-        # as if it had been cancelled, and leaves its connections open.
-        await consumer._client.close()
-    else:
-        stopping.result()

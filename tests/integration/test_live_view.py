@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from stockstream.broker import follower as follower_module
 from stockstream.codecs import Decoder, Encoder
 from stockstream.errors import BadMessage
 from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, Candle, Latest
@@ -17,7 +18,6 @@ from stockstream.models.schema import AvroSchema
 from stockstream.testing.jars import kafka_libs
 from stockstream.testing.kafka import KafkaCluster
 from stockstream.testing.wait import wait_until_async
-from stockstream.web import live as live_module
 from stockstream.web.live import LiveView
 
 DEADLINE_S = 40
@@ -196,7 +196,7 @@ async def test_undecodable_records_are_counted_and_passed_over(
     )
     published.cluster.topics.produce(published.latest, [(b"X", b"garbage"), (b"\xff", None)])
     published.put_latest(latest())
-    with caplog.at_level(logging.WARNING, live_module.__name__):
+    with caplog.at_level(logging.WARNING, follower_module.__name__):
         view = await run(published.view())
         await caught_up(view)
     assert versions(view) == [2]
@@ -242,8 +242,8 @@ async def test_a_batch_whose_schemas_cannot_be_had_is_read_again(
 
 
 async def test_an_outage_of_the_brokers_is_told_and_got_over(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_module, "_IDLE_PROBE_S", 0.5)
-    monkeypatch.setattr(live_module, "_CONTACT_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(follower_module, "_IDLE_PROBE_S", 0.5)
+    monkeypatch.setattr(follower_module, "_CONTACT_TIMEOUT_S", 2.0)
     with KafkaCluster(kafka_libs()) as cluster:
         published = Published(cluster, "candles", "latest")
         published.create()
