@@ -70,6 +70,7 @@ def faust_app(settings: Settings, app_type: type[Any], worker_type: type[faust.W
         stream_buffer_maxsize=64,  # batches, not records
         stream_wait_empty=True,
         table_standby_replicas=settings.standby_replicas,
+        topic_allow_declare=False,  # `ensure_topics` has made them, with settings that Faust does not know
         topic_disable_leader=True,
         topic_partitions=settings.partitions,
         web_bind=settings.web_host,
