@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from stockstream.broker.connection import Connection
-from stockstream.codecs import Registry
+from stockstream.broker.producer import TickProducer
+from stockstream.broker.topics import KEPT_7_DAYS, TopicSpec, ensure_topics, unreachable
+from stockstream.codecs import Encoder, Registry
 from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, TICK_SCHEMA_V1, TICK_SCHEMA_V2
 from stockstream.models.schema import AvroSchema
 from stockstream.settings import Settings
+
+_CONNECT_S = 9.0
 
 
 def connection_of(settings: Settings) -> Connection:
@@ -48,3 +55,27 @@ def subjects_of(settings: Settings) -> dict[str, AvroSchema]:
     schemas = dict.fromkeys(settings.tick_topics, tick_schema_of(settings))
     schemas |= {"candles": CANDLE_SCHEMA, "latest": LATEST_SCHEMA}
     return {subject_of(settings.topic(name)): schema for name, schema in schemas.items()}
+
+
+async def connected_producer(settings: Settings, topic: str, *, shed_after_s: float) -> TickProducer:
+    """A producer of ticks that is connected, into a topic and subject that exist; close it."""
+    connection = connection_of(settings)
+    spec = TopicSpec(topic, settings.partitions, KEPT_7_DAYS)
+    try:
+        await asyncio.wait_for(ensure_topics(connection, [spec], settings.replication), _CONNECT_S)
+    except TimeoutError as error:
+        raise unreachable(connection, error) from error
+    registry = registry_of(settings)
+    try:
+        schema = tick_schema_of(settings)
+        encoder = Encoder(schema, await registry.ensure(subject_of(topic), schema))
+    finally:
+        await registry.close()
+    producer = TickProducer(connection, topic, encoder, now_ms=now_ms, shed_after_s=shed_after_s)
+    await producer.start()
+    return producer
+
+
+def now_ms() -> int:
+    """The time, epoch ms."""
+    return time.time_ns() // 1_000_000

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from stockstream.broker.producer import TickProducer
-from stockstream.broker.topics import KEPT_7_DAYS, TopicSpec, ensure_topics, unreachable
-from stockstream.cli.connect import connection_of, registry_of, subject_of, tick_schema_of
+from stockstream.cli.connect import connected_producer, now_ms
+from stockstream.cli.ending import Ending
 from stockstream.cli.ingest_report import Report
-from stockstream.codecs import Encoder
 from stockstream.errors import InvalidInput, SettingsError
 from stockstream.settings import Settings, read_symbols
 from stockstream.sources.catalog import SOURCES, Source, source_of
@@ -24,7 +20,7 @@ from stockstream.sources.runner import ConnectionRunner
 
 log = logging.getLogger(__name__)
 
-_CONNECT_S = 9.0
+_SHED_AFTER_S = 30.0
 _FLUSH_S = 10.0
 _LEAVE_S = 10.0
 
@@ -67,24 +63,16 @@ def _owned(venue: Source, symbols: Sequence[str]) -> list[str]:
 
 
 async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], url: str, report_every_s: float) -> int:
-    stopping, ended_by = asyncio.Event(), []
-    loop = asyncio.get_running_loop()
-
-    def stop(number: signal.Signals) -> None:
-        ended_by.append(number)
-        stopping.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
-    producer = await _producer(settings, venue)
+    ending = Ending()
+    producer = await connected_producer(settings, settings.topic(venue.topic), shed_after_s=_SHED_AFTER_S)
     runners = [
-        ConnectionRunner(venue.make_feed(url), chunk, producer.send, now_ms=_now_ms)
+        ConnectionRunner(venue.make_feed(url), chunk, producer.send, now_ms=now_ms)
         for chunk in _chunks(symbols, venue.capabilities.symbols_per_connection)
     ]
-    report = Report(venue.name, runners, producer, _now_ms)
+    report = Report(venue.name, runners, producer, now_ms)
     running: list[asyncio.Task[Any]] = [asyncio.create_task(runner.run()) for runner in runners]
     reporting = asyncio.create_task(_report(report, report_every_s))
-    waiting: asyncio.Task[Any] = asyncio.create_task(stopping.wait())
+    waiting: asyncio.Task[Any] = asyncio.create_task(ending.asked.wait())
     try:
         await asyncio.wait({waiting, *running}, return_when=asyncio.FIRST_COMPLETED)
         producer.stop_waiting()
@@ -98,29 +86,7 @@ async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], ur
             task.cancel()
         unwritten = await producer.close(_FLUSH_S)
         report.print_table()
-    if unwritten:
-        return 1
-    return 128 + ended_by[0] if ended_by else 0
-
-
-async def _producer(settings: Settings, venue: Source) -> TickProducer:
-    """A producer that is connected, into a topic and subject that exist."""
-    topic = settings.topic(venue.topic)
-    connection = connection_of(settings)
-    spec = TopicSpec(topic, settings.partitions, KEPT_7_DAYS)
-    try:
-        await asyncio.wait_for(ensure_topics(connection, [spec], settings.replication), _CONNECT_S)
-    except TimeoutError as error:
-        raise unreachable(connection, error) from error
-    registry = registry_of(settings)
-    try:
-        schema = tick_schema_of(settings)
-        encoder = Encoder(schema, await registry.ensure(subject_of(topic), schema))
-    finally:
-        await registry.close()
-    producer = TickProducer(connection, topic, encoder, now_ms=_now_ms)
-    await producer.start()
-    return producer
+    return 1 if unwritten else ending.code
 
 
 async def _report(report: Report, every_s: float) -> None:
@@ -132,7 +98,3 @@ async def _report(report: Report, every_s: float) -> None:
 def _chunks(symbols: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     for first in range(0, len(symbols), size):
         yield symbols[first : first + size]
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
