@@ -35,7 +35,13 @@ async def _serve(options: argparse.Namespace) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    async with FakeYahoo(market, clock, port=options.port, snapshot_every_ms=options.snapshot_every_ms) as fake:
+    async with FakeYahoo(
+        market,
+        clock,
+        port=options.port,
+        snapshot_every_ms=options.snapshot_every_ms,
+        keep_tape=options.tape is not None,
+    ) as fake:
         print(fake.url, flush=True)
         print(",".join(market.instruments), flush=True)
         await ended.wait()

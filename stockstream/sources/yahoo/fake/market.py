@@ -28,6 +28,8 @@ _INDICES = ("^GSPC", "^DJI", "^IXIC", "^VIX")
 _FUTURES = ("ES=F", "NQ=F", "CL=F", "GC=F")
 _QUIET_SHARE = 0.2
 _OUT_OF_HOURS = 0.15
+_PULL = 5e-5  # back to the usual price, of the distance to it at each trade: a free walk would end at zero
+_VOLUME_PULL, _VOLUME_SPREAD = 1000, 1500  # the pull outweighs the spread before a rolling volume could reach zero
 
 
 @dataclass(slots=True)
@@ -35,7 +37,8 @@ class Instrument:
     """A symbol and what its trading is like; ``hours`` are (from, to, market_hours) in ms of the UTC day.
 
     ``weight`` is its share of all trades. ``volume`` is cumulative over the UTC day, or of the last 24 hours where
-    ``is_rolling``. ``last_ms`` and ``price`` are those of the last trade.
+    ``is_rolling``. ``last_ms`` and ``price`` are those of the last trade. What it begins with stays the ``usual_price``
+    and, of a rolling volume, the ``usual_volume``.
     """
 
     symbol: str
@@ -53,6 +56,8 @@ class Instrument:
     previous_close: float = 0.0
     last_ms: int = 0
     burst: int = 0
+    usual_price: float = 0.0
+    usual_volume: int = 0
 
     def session(self, at_ms: int) -> int | None:
         """The ``market_hours`` of a time, None while closed."""
@@ -131,7 +136,10 @@ def _instrument(symbol: str, rank: int) -> Instrument:
 
 
 class Market:
-    """Trades of ``instruments`` in order of time, about ``trades_per_s`` of them while everything is open."""
+    """Trades of ``instruments`` in order of time, about ``trades_per_s`` of them while everything is open.
+
+    It can run for months: prices and rolling volumes stay about what they usually are.
+    """
 
     def __init__(self, listed: list[Instrument], start_ms: int, *, trades_per_s: float = 60.0, seed: int = 1) -> None:
         self.instruments = {each.symbol: each for each in listed}
@@ -139,7 +147,8 @@ class Market:
         self._gap_ms = 1000 * sum(each.weight for each in listed) / trades_per_s
         self._due: list[tuple[float, str]] = []
         for each in listed:
-            each.previous_close = each.price
+            each.previous_close = each.usual_price = each.price
+            each.usual_volume = each.volume
             each.last_ms = start_ms - self._rng.randrange(60_000, 3 * DAY_MS)
             heappush(self._due, (start_ms + self._wait_ms(each), each.symbol))
 
@@ -171,11 +180,13 @@ class Market:
             if not each.is_rolling:
                 each.volume = 0
         tick = 10.0**-each.decimals
-        step = round(self._rng.gauss(0, max(2.0, each.price / tick * 0.0002)))
+        pull = (each.usual_price - each.price) / tick * _PULL
+        step = round(self._rng.gauss(pull, max(2.0, each.price / tick * 0.0002)))
         each.price = max(tick, round(each.price + step * tick, each.decimals))
         size = 1 + int(self._rng.lognormvariate(4, 1))
         if each.is_rolling:
-            each.volume += self._rng.randrange(-50_000, 60_000) * 1000
+            spread = each.usual_volume // _VOLUME_SPREAD
+            each.volume += (each.usual_volume - each.volume) // _VOLUME_PULL + self._rng.randint(-spread, spread)
         elif each.has_volume:
             each.volume += size
         each.last_ms = time_ms

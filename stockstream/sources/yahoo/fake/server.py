@@ -39,7 +39,8 @@ class FakeYahoo:
     """Serves a market at ``url`` while it is entered; a context manager.
 
     ``now_ms`` is the market's time. At most one snapshot of a symbol is sent in ``snapshot_every_ms`` of it, 0 for one
-    of every trade. What happens is kept on ``tape``. A port of 0 means any; it stays the same when started again.
+    of every trade. What happens is kept on ``tape``, unless ``keep_tape`` is false: it grows without bound. A port of 0
+    means any; it stays the same when started again.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class FakeYahoo:
         port: int = 0,
         snapshot_every_ms: int = 1000,
         symbols_per_connection: int = 100,
+        keep_tape: bool = True,
     ) -> None:
         self.market, self.tape, self.port = market, Tape(), port
+        self._keeps_tape = keep_tape
         self._now_ms, self._every_ms, self._places = now_ms, snapshot_every_ms, symbols_per_connection
         self._clients: dict[_Client, None] = {}
         self._audience: dict[str, dict[_Client, None]] = {}
@@ -194,7 +197,8 @@ class FakeYahoo:
         """Let the market catch up with its time, and send the snapshots that are due."""
         now_ms = self._now_ms()
         for trade in self.market.until(now_ms):
-            self.tape.trades.append(trade)
+            if self._keeps_tape:
+                self.tape.trades.append(trade)
             if self._every_ms == 0:
                 self._tell(trade)
             else:
@@ -227,6 +231,7 @@ class FakeYahoo:
         open_ones = [client for client in audience if client.socket.state.name == "OPEN"]
         sent_ms = self._now_ms()
         broadcast((client.socket for client in open_ones), pricing_frame(each, price, told_ms, volume, hours))
-        self.tape.sent += [
-            Sent(client.number, each.symbol, told_ms, price, volume, sent_ms, is_last_known) for client in open_ones
-        ]
+        if self._keeps_tape:
+            self.tape.sent += [
+                Sent(client.number, each.symbol, told_ms, price, volume, sent_ms, is_last_known) for client in open_ones
+            ]

@@ -67,3 +67,19 @@ def test_a_clock_runs_as_fast_as_it_is_told() -> None:
     assert clock() == 1000
     now_s = 11.5
     assert clock() == 91_000
+
+
+def test_after_days_prices_and_volumes_are_still_those_of_a_market() -> None:
+    market = Market(instruments(100, always_open=True), MONDAY_MS, trades_per_s=1.0)
+    count = 0
+    for trade in market.until(MONDAY_MS + 3 * DAY_MS):
+        each = market.instruments[trade.symbol]
+        assert 0.5 < trade.price / each.usual_price < 2, trade
+        if each.is_rolling:
+            assert 0.3 < trade.volume / each.usual_volume < 1.7, trade
+        elif each.has_volume:
+            assert trade.volume >= trade.size
+        count += 1
+    assert count > 200_000
+    assert {each.volume for each in market.instruments.values() if not each.has_volume} == {0}
+    assert len(market._due) == 100
