@@ -131,6 +131,23 @@ class Runtime:
         self.persister = self._persister(topics, rules, dead_letters)
         self._serve(topics)
 
+    @property
+    def topics(self) -> list[TopicSpec]:
+        """All that it needs, those of the tables apart."""
+        s = self.settings
+        return [
+            *(TopicSpec(s.topic(name), s.partitions, KEPT_7_DAYS) for name in s.tick_topics),
+            TopicSpec(s.topic("candles"), s.partitions, KEPT_7_DAYS, at_least=s.partitions),
+            TopicSpec(s.topic("latest"), s.partitions, COMPACTED, at_least=s.partitions),
+            TopicSpec(s.topic("dead-letters"), s.partitions, KEPT_30_DAYS, at_least=1),
+            *self.ingestion.topics,
+        ]
+
+    @property
+    def changelogs(self) -> list[TopicSpec]:
+        """The topics of its tables."""
+        return [TopicSpec(name, self.settings.partitions, COMPACTED) for name in self.tables.changelogs]
+
     async def prepare(self) -> None:
         """Claim the data folder, check the web port, the topics and the schemas; waits for servers if need be."""
         conf = self.app.conf
@@ -163,16 +180,7 @@ class Runtime:
         poison(self.app, "the tables", error)
 
     async def _ensure_topics(self) -> None:
-        s = self.settings
-        ticks = [TopicSpec(s.topic(name), s.partitions, KEPT_7_DAYS) for name in s.tick_topics]
-        ours = [
-            TopicSpec(s.topic("candles"), s.partitions, KEPT_7_DAYS, at_least=s.partitions),
-            TopicSpec(s.topic("latest"), s.partitions, COMPACTED, at_least=s.partitions),
-            TopicSpec(s.topic("dead-letters"), s.partitions, KEPT_30_DAYS, at_least=1),
-            *self.ingestion.topics,
-        ]
-        changelogs = [TopicSpec(name, s.partitions, COMPACTED) for name in self.tables.changelogs]
-        await ensure_topics(self.connection, [*ticks, *ours], s.replication, changelogs)
+        await ensure_topics(self.connection, self.topics, self.settings.replication, self.changelogs)
 
     async def _ensure_schemas(self) -> None:
         s = self.settings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stockstream.agents.dead_letters import LETTERED
-from stockstream.broker.transport import PartitionStore
+from stockstream.broker.stores import PartitionStore
 from stockstream.codecs.avro import BadRecord, TickDecoder
 from stockstream.core.engine import Engine, Stamped
 from stockstream.core.interval import INTERVALS_MS, SESSIONS

@@ -15,9 +15,9 @@ from faust.types import TP
 
 from stockstream.agents.dead_letters import DeadLetters
 from stockstream.agents.partition import CandleRules, Outcome, Partition
+from stockstream.broker.stores import PartitionStore
 from stockstream.broker.taken import Fetch
 from stockstream.broker.transport import (
-    PartitionStore,
     active_partitions,
     committed_offset,
     is_caught_up,

@@ -6,7 +6,8 @@ import logging
 from functools import partial
 from typing import Any
 
-from stockstream.broker.transport import PartitionStore, is_ours, let_go, send_records
+from stockstream.broker.stores import PartitionStore
+from stockstream.broker.transport import is_ours, let_go, send_records
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,8 @@
 """Faust's Kafka transport, made to hand over whole fetches and to survive faults.
 
-Everything that touches private names of Faust 0.15.3, aiokafka 0.14.0 and rocksdict is in this file, and
-``tests/unit/broker/test_transport_private_names.py`` fails when one of them changes. What it adds to stock Faust:
+Everything that touches private names of Faust 0.15.3 and aiokafka 0.14.0 is in this file and, for tables, in
+``stores.py``; ``tests/unit/broker/test_transport_private_names.py`` fails when one of them changes. What they add to
+stock Faust:
 
 batches      one message stands for all records of a fetch and partition; its value is a `Fetch`.
 gate         source records are taken only once the partition's reading has been positioned and Faust's queues have
@@ -20,24 +21,21 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from aiokafka.errors import IllegalStateError
 from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from rocksdict import WriteBatch
 
+from stockstream.broker.stores import IsNewer, absorb
 from stockstream.broker.taken import Taken
 
 log = logging.getLogger(__name__)
 
 LEASE_LOST = 70
 """Exit code of a worker that was put out of its group while it had something to send; start it again."""
-
-IsNewer = Callable[[bytes, bytes], bool]
-"""(stored, arriving) → whether the arriving state of a row replaces the stored one."""
 
 
 class Lease:
@@ -281,80 +279,6 @@ def _guard_sends(sender: Any, transport: BatchTransport) -> None:
         return await send(node_id, batches)
 
     sender._send_produce_req = send_produce_req
-
-
-def absorb(app: Any, tp: TP, records: Sequence[Any], is_newer: IsNewer | None) -> None:
-    """Apply the changelog records of one fetch to their table's store, and tell Faust's recovery how far it is."""
-    recovery = app.tables.recovery
-    is_active = tp in recovery.active_tps
-    if not is_active and tp not in recovery.standby_tps:
-        return
-    offsets = recovery.active_offsets if is_active else recovery.standby_offsets
-    seen = offsets.get(tp)
-    store = PartitionStore(app.tables._changelogs[tp.topic], tp.partition)
-    rows: dict[bytes, bytes | None] = {}
-    for record in records:
-        if seen is not None and record.offset <= seen:
-            continue
-        if is_newer is not None and record.value is not None:
-            stored = rows[record.key] if record.key in rows else store.get(record.key)
-            if stored is not None and not is_newer(stored, record.value):
-                continue
-        rows[record.key] = record.value
-    last = records[-1].offset if seen is None else max(seen, records[-1].offset)
-    store.write(rows.items(), persisted_offset=last)
-    offsets[tp] = last
-    if recovery.in_recovery and not recovery.need_recovery():
-        recovery.flush_buffers()
-        recovery._set_recovery_ended()
-        recovery.signal_recovery_end.set()
-    if not app.tables.standbys_ready and not recovery.standby_remaining_total():
-        app.tables.on_standbys_ready()
-
-
-class PartitionStore:
-    """The store of one partition of a Faust table, addressed by encoded keys."""
-
-    def __init__(self, table: Any, partition: int) -> None:
-        """``table`` is the plain table, not its window wrapper."""
-        self._data = table.data
-        self._db = table.data._db_for_partition(partition)
-        self.partition = partition
-        self.changelog = table.changelog_topic_name
-
-    def get(self, key: bytes) -> bytes | None:
-        """The stored bytes of a key."""
-        value: bytes | None = self._db.get(key)
-        return value
-
-    def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Every key and value, in the order of their bytes."""
-        for key, value in self._db.items():
-            if key != self._data.offset_key:
-                yield key, value
-
-    def write(self, rows: Iterable[tuple[bytes, bytes | None]], persisted_offset: int | None = None) -> None:
-        """Put rows (None deletes), atomically."""
-        batch = WriteBatch(raw_mode=True)
-        for key, value in rows:
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
-        if persisted_offset is not None:
-            batch.put(self._data.offset_key, str(persisted_offset).encode())
-        self._db.write(batch)
-
-    def advance(self, base: int, count: int) -> bool:
-        """The changelog took ``count`` rows at ``base``: remember it if nobody else wrote in between."""
-        if self._data._dbs.get(self.partition) is not self._db:
-            return False
-        tp = TP(self.changelog, self.partition)
-        known = self._data.persisted_offset(tp)
-        if base != (-1 if known is None else known) + 1:
-            return False
-        self._data.set_persisted_offset(tp, base + count - 1)
-        return True
 
 
 async def send_records(

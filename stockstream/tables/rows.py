@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from stockstream.broker.transport import PartitionStore
+from stockstream.broker.stores import PartitionStore
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.row import Row, row_closed_at, row_is_closed, row_place
 from stockstream.core.rows import Address, Key

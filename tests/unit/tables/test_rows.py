@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockstream.broker.transport import PartitionStore
+from stockstream.broker.stores import PartitionStore
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.partial import Partial
 from stockstream.core.row import Row

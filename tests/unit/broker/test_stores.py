@@ -10,7 +10,7 @@ from faust.types import TP
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stockstream.broker.transport import PartitionStore, absorb
+from stockstream.broker.stores import PartitionStore, absorb
 from stockstream.core.interval import INTERVALS_MS, window_start
 from stockstream.tables import Tables
 from stockstream.tables.rows import decode_key, encode_key
