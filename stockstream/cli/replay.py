@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from math import inf
@@ -20,7 +21,10 @@ from stockstream.settings import Settings
 from stockstream.sources.replay.player import Player
 from stockstream.sources.replay.trades_file import DEFAULT_SYMBOL, TradesFile
 
+log = logging.getLogger(__name__)
+
 REPLAY_PREFIX = "replay-"
+_STALL_S = 5.0
 
 
 def parse_speed(ctx: click.Context, parameter: click.Parameter, text: str) -> float | None:
@@ -98,7 +102,7 @@ async def _play(player: Player, producer: TickProducer, ending: Ending) -> None:
         player.stop()
         producer.stop_waiting()
 
-    asked = asyncio.create_task(end())
+    asked, telling = asyncio.create_task(end()), asyncio.create_task(_tell_stalls(producer))
     try:
         await player.run()
         written = asyncio.create_task(producer.flush(inf))
@@ -106,3 +110,16 @@ async def _play(player: Player, producer: TickProducer, ending: Ending) -> None:
         written.cancel()
     finally:
         asked.cancel()
+        telling.cancel()
+
+
+async def _tell_stalls(producer: TickProducer) -> None:
+    """Say that Kafka takes nothing when it does, for else a replay that waits looks as one that hangs."""
+    before, is_told = -1, False
+    while True:
+        await asyncio.sleep(_STALL_S)
+        now = producer.counts.acknowledged if producer.buffered else -1
+        is_stalled = now == before >= 0
+        if is_stalled and not is_told:
+            log.warning("Kafka has taken nothing for %g s: the replay waits for it; Ctrl+C ends it", _STALL_S)
+        before, is_told = now, is_stalled
