@@ -1,21 +1,16 @@
-"""Settings turned into what the worker is made of: the Faust app, connections, rules."""
+"""Settings turned into what workers and commands talk to servers with.
+
+Without Faust, which commands do not need and which takes long to import.
+"""
 
 from __future__ import annotations
 
-import socket
-from typing import Any
-
-import faust
-
-from stockstream.agents.partition import CandleRules
 from stockstream.broker.connection import Connection
 from stockstream.codecs.registry import Registry
-from stockstream.core.verdict import Policy
 from stockstream.errors import SettingsError
+from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2
+from stockstream.models.schema import AvroSchema
 from stockstream.settings import Settings
-from stockstream.sinks.clickhouse import ClickHouseSink
-
-_ANY_HOST = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 
 
 def connection_of(settings: Settings) -> Connection:
@@ -36,78 +31,22 @@ def connection_of(settings: Settings) -> Connection:
     return connection
 
 
-def credentials_of(connection: Connection) -> Any:
-    """Faust's form of the connection's credentials; None where neither TLS nor SASL is used."""
-    context = connection.aiokafka().get("ssl_context")
-    if connection.sasl_mechanism is not None:
-        return faust.SASLCredentials(
-            username=connection.sasl_username,
-            password=connection.sasl_password,
-            mechanism=connection.sasl_mechanism,
-            ssl_context=context,
-        )
-    return None if context is None else faust.SSLCredentials(context)
-
-
-def faust_app(settings: Settings, app_type: type[Any], worker_type: type[faust.Worker]) -> Any:
-    """The Faust app of these settings, without agents or tables."""
-    host = socket.gethostname() if settings.web_host in _ANY_HOST else settings.web_host
-    return app_type(
-        settings.app_id,
-        broker=";".join(f"kafka://{server.strip()}" for server in settings.kafka_bootstrap_servers.split(",")),
-        broker_credentials=credentials_of(connection_of(settings)),
-        broker_max_poll_records=settings.fetch_max_records,
-        broker_commit_interval=settings.commit_interval_s,
-        broker_session_timeout=settings.session_timeout_s,
-        broker_heartbeat_interval=settings.heartbeat_interval_s,
-        broker_rebalance_timeout=settings.rebalance_timeout_s,
-        broker_request_timeout=max(30.0, 2 * settings.session_timeout_s),
-        consumer_group_instance_id=settings.instance_id or None,
-        consumer_auto_offset_reset="earliest",
-        datadir=str(settings.data_dir / settings.app_id),  # stores do not know whose they are
-        store="rocksdb://",
-        producer_max_batch_size=1_000_000,
-        stream_buffer_maxsize=64,  # batches, not records
-        stream_wait_empty=True,
-        table_standby_replicas=settings.standby_replicas,
-        topic_allow_declare=False,  # `ensure_topics` has made them, with settings that Faust does not know
-        topic_disable_leader=True,
-        topic_partitions=settings.partitions,
-        web_bind=settings.web_host,
-        web_host=host,
-        web_port=settings.web_port,
-        Worker=worker_type,
-    )
-
-
-def registry_of(settings: Settings) -> Registry:
-    """The schema registry."""
+def registry_of(settings: Settings, timeout_s: float = 5.0) -> Registry:
+    """The schema registry; close it."""
     password = settings.schema_registry_password
     return Registry(
         settings.schema_registry_url,
         username=settings.schema_registry_username,
         password=None if password is None else password.get_secret_value(),
+        timeout_s=timeout_s,
     )
 
 
-def sink_of(settings: Settings) -> ClickHouseSink:
-    """The sink, not connected yet."""
-    return ClickHouseSink(
-        settings.clickhouse_login_url,
-        database=settings.clickhouse_database,
-        tick_retention_days=settings.tick_retention_days,
-    )
+def subject_of(topic: str) -> str:
+    """The subject of a topic's values."""
+    return f"{topic}-value"
 
 
-def rules_of(settings: Settings) -> CandleRules:
-    """What decides a candle."""
-    return CandleRules(
-        Policy(
-            settings.accepted_lateness_s * 1000,
-            settings.future_tolerance_s * 1000,
-            {exchange: delay_s * 1000 for exchange, delay_s in settings.feed_delay_s.items()},
-        ),
-        int(settings.close_delay_s * 1000),
-        settings.retention_s * 1000,
-        settings.epoch,
-    )
+def tick_schema_of(settings: Settings) -> AvroSchema:
+    """The version of the tick schema that is written."""
+    return TICK_SCHEMA_V1 if settings.tick_schema == 1 else TICK_SCHEMA_V2

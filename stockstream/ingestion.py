@@ -8,6 +8,7 @@ from typing import Any
 
 from aiokafka.partitioner import murmur2
 
+from stockstream.adapters import subject_of
 from stockstream.agents import subscriptions as subscriptions_agent
 from stockstream.agents.ingest import Ingest
 from stockstream.agents.liveness import Liveness
@@ -99,10 +100,10 @@ class Ingestion:
     async def prepare(self, tick_schema: dict[str, Any]) -> None:
         """Register the schemas that are written; what they are is needed before anything starts."""
         self._encoders["subscriptions"] = Encoder(
-            SUBSCRIPTION_SCHEMA, await self._registry.ensure(f"{self.topic}-value", SUBSCRIPTION_SCHEMA)
+            SUBSCRIPTION_SCHEMA, await self._registry.ensure(subject_of(self.topic), SUBSCRIPTION_SCHEMA)
         )
         for source in self._sources:
-            subject = f"{self._settings.topic(source.topic)}-value"
+            subject = subject_of(self._settings.topic(source.topic))
             self._encoders[source.name] = Encoder(tick_schema, await self._registry.ensure(subject, tick_schema))
 
     async def start(self) -> None:

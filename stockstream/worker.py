@@ -17,7 +17,7 @@ from typing import IO, Any, NoReturn
 
 import faust
 
-from stockstream.adapters import connection_of, faust_app, registry_of, rules_of, sink_of
+from stockstream.adapters import connection_of, registry_of, subject_of, tick_schema_of
 from stockstream.agents import candles as candle_agent
 from stockstream.agents.dead_letters import DeadLetters
 from stockstream.agents.partition import CandleRules
@@ -28,8 +28,9 @@ from stockstream.broker.transport import install, is_settled, poison
 from stockstream.codecs.avro import Decoder, Encoder, TickDecoder
 from stockstream.core.latest import is_as_late
 from stockstream.errors import SettingsError, StockstreamError, TopicMismatch, Unreachable
+from stockstream.faust_app import faust_app, rules_of, sink_of
 from stockstream.ingestion import Ingestion
-from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, TICK_SCHEMA_V1, TICK_SCHEMA_V2, Candle, Latest
+from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, Candle, Latest
 from stockstream.settings import Settings
 from stockstream.sources.catalog import source_of
 from stockstream.startup import check_port, claim, end, leave_on_signals, patiently
@@ -184,12 +185,12 @@ class Runtime:
 
     async def _ensure_schemas(self) -> None:
         s = self.settings
-        schema = TICK_SCHEMA_V1 if s.tick_schema == 1 else TICK_SCHEMA_V2
+        schema = tick_schema_of(s)
         await self.ingestion.prepare(schema)
         for name in s.tick_topics:
-            await self.registry.ensure(f"{s.topic(name)}-value", schema)
-        candle_id = await self.registry.ensure(f"{s.topic('candles')}-value", CANDLE_SCHEMA)
-        latest_id = await self.registry.ensure(f"{s.topic('latest')}-value", LATEST_SCHEMA)
+            await self.registry.ensure(subject_of(s.topic(name)), schema)
+        candle_id = await self.registry.ensure(subject_of(s.topic("candles")), CANDLE_SCHEMA)
+        latest_id = await self.registry.ensure(subject_of(s.topic("latest")), LATEST_SCHEMA)
         self._candle_encoder = Encoder(CANDLE_SCHEMA, candle_id)
         self._latest_encoder = Encoder(LATEST_SCHEMA, latest_id)
 

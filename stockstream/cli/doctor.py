@@ -17,9 +17,10 @@ import httpx
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from stockstream.adapters import connection_of, registry_of
 from stockstream.broker.connection import Connection
 from stockstream.broker.topics import partition_counts, unreachable
-from stockstream.cli.connect import connection_of, registry_of, subjects_of
+from stockstream.cli.connect import subjects_of
 from stockstream.errors import StockstreamError
 from stockstream.settings import Settings
 

@@ -6,7 +6,8 @@ import asyncio
 
 import click
 
-from stockstream.cli.connect import registry_of, subjects_of
+from stockstream.adapters import registry_of
+from stockstream.cli.connect import subjects_of
 from stockstream.errors import SchemaRefused
 from stockstream.settings import Settings
 

@@ -149,11 +149,11 @@ def test_doctor_tells_what_clickhouse_answers(clickhouse: Any, monkeypatch: pyte
 def test_schemas_are_checked_then_registered(prefix: str) -> None:
     before = run("schema")
     assert before.exit_code == 0
-    assert before.stdout.count("missing: can be registered") == 6
+    assert before.stdout.count("missing: can be registered") == 7
     registered = run("schema", "register")
     assert registered.exit_code == 0
-    assert registered.stdout.count("registered with id") == 6
-    assert run("schema", "check").stdout.count(": registered\n") == 6
+    assert registered.stdout.count("registered with id") == 7
+    assert run("schema", "check").stdout.count(": registered\n") == 7
 
 
 def test_a_refused_schema_fails_the_check(registry: Any, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,85 +1,16 @@
-"""What settings become. Faust's form of the credentials is checked by what Faust hands to aiokafka."""
+"""What settings become, for workers and commands alike."""
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
-from typing import Any
 
-import faust
 import pytest
-from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth, server_list
 from pydantic import SecretStr
 
-from stockstream.adapters import connection_of, credentials_of, faust_app, registry_of, rules_of, sink_of
-from stockstream.broker.connection import Connection
+from stockstream.adapters import connection_of, registry_of, tick_schema_of
 from stockstream.errors import SettingsError
-from stockstream.models import Tick, Verdict
+from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2
 from stockstream.settings import Settings
-
-SASL: dict[str, Any] = {"kafka_sasl_username": "app", "kafka_sasl_password": SecretStr("hidden")}
-EQUAL = ("security_protocol", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password")
-
-
-def app_of(**settings: Any) -> Any:
-    return faust_app(Settings(**settings), faust.App, faust.Worker)
-
-
-def test_every_setting_reaches_faust(tmp_path: Path) -> None:
-    conf = app_of(
-        app_id="mine",
-        kafka_bootstrap_servers="one:9092, two:9093",
-        data_dir=tmp_path,
-        partitions=7,
-        fetch_max_records=123,
-        commit_interval_s=2.5,
-        session_timeout_s=20,
-        heartbeat_interval_s=2,
-        rebalance_timeout_s=15,
-        instance_id="pod-3",
-        standby_replicas=2,
-        web_host="127.0.0.2",
-        web_port=7070,
-    ).conf
-    assert conf.id == "mine"
-    assert server_list(conf.broker, 9092) == ["one:9092", "two:9093"]
-    assert conf.datadir == tmp_path / "mine"
-    assert conf.topic_partitions == 7
-    assert conf.broker_max_poll_records == 123
-    assert (conf.broker_commit_interval, conf.broker_session_timeout) == (2.5, 20)
-    assert (conf.broker_heartbeat_interval, conf.broker_rebalance_timeout) == (2, 15)
-    assert conf.consumer_group_instance_id == "pod-3"
-    assert conf.table_standby_replicas == 2
-    assert (conf.web_bind, conf.web_port, str(conf.canonical_url)) == ("127.0.0.2", 7070, "http://127.0.0.2:7070")
-    assert conf.broker_credentials is None
-
-
-def test_a_request_may_take_longer_than_the_session_which_faust_demands() -> None:
-    conf = app_of(session_timeout_s=100).conf
-    assert conf.broker_request_timeout > conf.broker_session_timeout
-
-
-def test_a_worker_bound_to_every_address_is_known_by_its_host_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("socket.gethostname", lambda: "worker-1")
-    conf = app_of(web_host="0.0.0.0", web_port=7070).conf  # noqa: S104 - nothing is bound
-    assert (conf.web_bind, str(conf.canonical_url)) == ("0.0.0.0", "http://worker-1:7070")  # noqa: S104
-
-
-@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
-@pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
-def test_faust_logs_in_as_our_own_clients_do(protocol: Any, mechanism: Any) -> None:
-    settings = Settings(kafka_security_protocol=protocol, kafka_sasl_mechanism=mechanism, **SASL)
-    ours = connection_of(settings).aiokafka()
-    theirs = credentials_to_aiokafka_auth(app_of(**settings.model_dump()).conf.broker_credentials)
-    assert {name: theirs[name] for name in EQUAL} == {name: ours[name] for name in EQUAL}
-    assert ours["sasl_plain_password"] == SASL["kafka_sasl_password"].get_secret_value()
-    assert isinstance(theirs["ssl_context"], ssl.SSLContext) == (protocol == "SASL_SSL")
-
-
-def test_tls_alone_verifies_the_broker() -> None:
-    theirs = credentials_to_aiokafka_auth(credentials_of(Connection("one:9093", "SSL")))
-    assert theirs["security_protocol"] == "SSL"
-    assert theirs["ssl_context"].verify_mode is ssl.CERT_REQUIRED
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
@@ -93,37 +24,22 @@ def test_certificates_that_cannot_be_read_are_a_wrong_setting(tmp_path: Path, co
     assert "\n" not in str(caught.value)
 
 
-async def test_the_registry_and_the_sink_are_known_by_names_without_secrets() -> None:
+async def test_the_registry_and_kafka_are_known_by_names_without_secrets() -> None:
     settings = Settings(
         schema_registry_url="http://registry:8081",
         schema_registry_username="app",
         schema_registry_password=SecretStr("hidden"),
-        clickhouse_url="http://store:8123",
-        clickhouse_user="app",
-        clickhouse_password=SecretStr("hidden"),
+        kafka_security_protocol="SASL_SSL",
+        kafka_sasl_mechanism="PLAIN",
+        kafka_sasl_username="app",
+        kafka_sasl_password=SecretStr("hidden"),
     )
-    registry, sink = registry_of(settings), sink_of(settings)
+    registry = registry_of(settings)
     assert registry.name == "registry:8081"
-    assert "hidden" not in f"{registry!r}{sink!r}{connection_of(settings)!r}"
+    assert connection_of(settings).sasl_password == "hidden"  # noqa: S105 - made up here
+    assert "hidden" not in f"{registry!r}{connection_of(settings)!r}"
     await registry.close()
-    await sink.close()
 
 
-def test_rules_count_in_milliseconds() -> None:
-    rules = rules_of(
-        Settings(
-            accepted_lateness_s=10, future_tolerance_s=5, feed_delay_s={"VSE": 900}, close_delay_s=2.5,
-            retention_s=3600, epoch=3,
-        )
-    )  # fmt: skip
-    assert (rules.close_delay_ms, rules.retention_ms, rules.epoch) == (2500, 3_600_000, 3)
-
-    def verdict(received_after_ms: int, exchange: str = "NMS") -> Verdict:
-        at_ms = 1_700_000_000_000
-        return rules.policy.judge(
-            Tick("A", at_ms, 1.0, 1.0, producer_timestamp=at_ms + received_after_ms, exchange=exchange)
-        )
-
-    assert verdict(10_000) is verdict(910_000, "VSE") is verdict(-5_000) is Verdict.ACCEPTED
-    assert verdict(10_001) is verdict(910_001, "VSE") is Verdict.LATE
-    assert verdict(-5_001) is Verdict.FUTURE
+def test_the_schema_is_the_version_that_is_set() -> None:
+    assert (tick_schema_of(Settings(tick_schema=1)), tick_schema_of(Settings())) == (TICK_SCHEMA_V1, TICK_SCHEMA_V2)

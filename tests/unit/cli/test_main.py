@@ -95,6 +95,14 @@ def test_every_command_explains_itself(name: str) -> None:
     assert "Usage" in result.stdout
 
 
+def test_no_command_waits_for_faust_to_be_imported() -> None:
+    imports = "; ".join(f"import stockstream.cli.{name}" for name in edge.COMMANDS)
+    result = subprocess.run(
+        [sys.executable, "-c", f"import sys; {imports}; sys.exit('faust' in sys.modules)"], check=False
+    )
+    assert result.returncode == 0
+
+
 def test_a_missing_file_fails() -> None:
     result = run("candles", "nowhere.csv", "--interval", "1m")
     assert (result.exit_code, result.stderr) == (
