@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,6 +17,7 @@ from stockstream.models import Candle, check_symbol
 from stockstream.sinks.contract import Sink
 from stockstream.web.latest import still_reading
 from stockstream.web.live import LiveView
+from stockstream.web.query import check_names, one_of
 from stockstream.web.times import parse_time, stamp
 
 PARAMETERS = ("interval", "start", "end", "limit", "fill", "session")
@@ -40,19 +40,15 @@ class CandleQuery:
     @classmethod
     def parse(cls, query: MultiMapping[str]) -> Self:
         """Read the parameters of a URL; `InvalidInput` says which one is wrong and what it may be."""
-        for name in query:
-            if name not in PARAMETERS:
-                raise InvalidInput(f"{name!r} is no parameter: use {', '.join(PARAMETERS)}")
-            if len(query.getall(name)) > 1:
-                raise InvalidInput(f"{name} is given more than once")
+        check_names(query, PARAMETERS)
         start, end = query.get("start"), query.get("end")
         asked = cls(
             interval=check_interval(query.get("interval", "1m")),
-            session=_one_of("session", query.get("session", REGULAR), SESSIONS),
+            session=one_of("session", query.get("session", REGULAR), SESSIONS),
             start_ms=None if start is None else parse_time("start", start),
             end_ms=None if end is None else parse_time("end", end),
             limit=_limit(query.get("limit", str(DEFAULT_LIMIT))),
-            fill=_one_of("fill", query.get("fill", "none"), FILLS) == "previous",
+            fill=one_of("fill", query.get("fill", "none"), FILLS) == "previous",
         )
         if asked.start_ms is not None and asked.end_ms is not None and asked.start_ms >= asked.end_ms:
             raise InvalidInput("start must lie before end")
@@ -62,12 +58,6 @@ class CandleQuery:
         """Whether a window that begins then is asked for."""
         after_start = self.start_ms is None or window_start_ms >= self.start_ms
         return after_start and (self.end_ms is None or window_start_ms < self.end_ms)
-
-
-def _one_of(name: str, text: str, allowed: Sequence[str]) -> str:
-    if text not in allowed:
-        raise InvalidInput(f"{name}={text!r} is unknown: use one of {', '.join(allowed)}")
-    return text
 
 
 def _limit(text: str) -> int:

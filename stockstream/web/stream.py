@@ -19,6 +19,7 @@ from stockstream.push import Event, Key, Subscription, Update
 from stockstream.web.candles import candle_json
 from stockstream.web.latest import latest_json
 from stockstream.web.live import LiveView
+from stockstream.web.query import check_names, one_of
 from stockstream.web.recent import LATEST
 
 logger = logging.getLogger(__name__)
@@ -45,11 +46,7 @@ class StreamQuery:
     @classmethod
     def parse(cls, query: MultiMapping[str]) -> Self:
         """Read the parameters of a URL; `InvalidInput` says which one is wrong and what it may be."""
-        for name in query:
-            if name not in PARAMETERS:
-                raise InvalidInput(f"{name!r} is no parameter: use {', '.join(PARAMETERS)}")
-            if len(query.getall(name)) > 1:
-                raise InvalidInput(f"{name} is given more than once")
+        check_names(query, PARAMETERS)
         symbols = _symbols(query.get("symbols", ALL))
         interval, latest = query.get("interval"), query.get("latest")
         if interval is not None:
@@ -60,9 +57,7 @@ class StreamQuery:
             raise InvalidInput("session needs an interval: prices are of both sessions")
         if latest not in (None, "all"):
             raise InvalidInput(f"latest={latest!r} is unknown: use all, or leave it out")
-        session = query.get("session", REGULAR)
-        if session not in SESSIONS:
-            raise InvalidInput(f"session={session!r} is unknown: use one of {', '.join(SESSIONS)}")
+        session = one_of("session", query.get("session", REGULAR), SESSIONS)
         return cls(symbols, interval, session, prices_of_all=not symbols or latest == "all")
 
     def wants(self, key: Key) -> bool:
