@@ -6,6 +6,7 @@ Without Faust, which commands do not need and which takes long to import.
 from __future__ import annotations
 
 from stockstream.broker.connection import Connection
+from stockstream.broker.topics import COMPACTED, TopicSpec
 from stockstream.codecs.registry import Registry
 from stockstream.errors import SettingsError
 from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2
@@ -50,3 +51,8 @@ def subject_of(topic: str) -> str:
 def tick_schema_of(settings: Settings) -> AvroSchema:
     """The version of the tick schema that is written."""
     return TICK_SCHEMA_V1 if settings.tick_schema == 1 else TICK_SCHEMA_V2
+
+
+def subscriptions_topic(settings: Settings) -> TopicSpec:
+    """The topic that says what is watched."""
+    return TopicSpec(settings.topic("subscriptions"), settings.partitions, COMPACTED)

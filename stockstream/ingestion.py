@@ -8,7 +8,7 @@ from typing import Any
 
 from aiokafka.partitioner import murmur2
 
-from stockstream.adapters import subject_of
+from stockstream.adapters import subject_of, subscriptions_topic
 from stockstream.agents import subscriptions as subscriptions_agent
 from stockstream.agents.ingest import Ingest
 from stockstream.agents.liveness import Liveness
@@ -44,7 +44,7 @@ class Ingestion:
         self._app = app
         self._registry = registry
         self._encoders: dict[str, Encoder] = {}
-        self.topic = settings.topic("subscriptions")
+        self.topic = subscriptions_topic(settings).name
         self._sender = Sender(connection)
         self._decoder = Decoder(registry, Subscription, SUBSCRIPTION_SCHEMA)
         self.subscriptions = Subscriptions(
@@ -93,7 +93,7 @@ class Ingestion:
         """The topics that it needs beside those of ticks."""
         settings = self._settings
         return [
-            TopicSpec(self.topic, settings.partitions, COMPACTED),
+            subscriptions_topic(settings),
             TopicSpec(settings.topic("connections"), 1, COMPACTED, at_least=1),
         ]
 

@@ -115,9 +115,7 @@ class Ingest(Service):
         if owned is not None and self._subscriptions.follower.ready and self._liveness.follower.ready:
             wanted = {
                 connection: symbols
-                for connection, symbols in allocate(
-                    self._subscriptions.watched.values(), self._symbols_per_connection
-                ).items()
+                for connection, symbols in self._allocated().items()
                 if self._partition_of(str(connection).encode()) in owned
             }
             await self._reconcile(wanted)
@@ -147,7 +145,9 @@ class Ingest(Service):
                 await self._close(connection)
 
     def _allocated(self) -> Mapping[ConnectionId, Sequence[str]]:
-        return allocate(self._subscriptions.watched.values(), self._symbols_per_connection)
+        # Those of sources that no topic of ours is for are others' business.
+        ours = [each for each in self._subscriptions.watched.values() if each.source in self._emitters]
+        return allocate(ours, self._symbols_per_connection)
 
     def _open(self, connection: ConnectionId, symbols: Sequence[str]) -> None:
         runner = self._make_runner(connection, symbols)

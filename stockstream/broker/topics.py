@@ -53,6 +53,12 @@ async def ensure_topics(
             await _create(admin, missing, replication)
 
 
+async def find_topics(connection: Connection) -> dict[str, int]:
+    """The partition counts of all topics; raises `BrokerUnreachable` within some seconds."""
+    async with _admin(connection) as (_, found):
+        return found
+
+
 @asynccontextmanager
 async def _admin(connection: Connection) -> AsyncIterator[tuple[AIOKafkaAdminClient, dict[str, int]]]:
     """A client that has found its brokers, and the partition counts of what they have."""
@@ -61,7 +67,7 @@ async def _admin(connection: Connection) -> AsyncIterator[tuple[AIOKafkaAdminCli
         try:
             async with asyncio.timeout(_CONTACT_TIMEOUT_S):
                 await admin.start()
-                found = await partition_counts(admin)
+                found = await _partition_counts(admin)
             yield admin, found
         except TimeoutError as error:
             raise unreachable(connection, f"nothing within {_CONTACT_TIMEOUT_S:g} s") from error
@@ -123,8 +129,7 @@ async def _create(admin: AIOKafkaAdminClient, missing: Sequence[TopicSpec], repl
         log.info("created topics %s", ", ".join(created))
 
 
-async def partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
-    """The number of partitions of every topic there is."""
+async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
     names = await admin.list_topics()
     described = await admin.describe_topics(names) if names else []
     return {topic["topic"]: len(topic["partitions"]) for topic in described}

@@ -14,12 +14,9 @@ from urllib.parse import urlsplit
 
 import click
 import httpx
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
 from stockstream.adapters import connection_of, registry_of
-from stockstream.broker.connection import Connection
-from stockstream.broker.topics import partition_counts, unreachable
+from stockstream.broker.topics import find_topics
 from stockstream.cli.connect import subjects_of
 from stockstream.errors import StockstreamError
 from stockstream.settings import Settings
@@ -72,8 +69,7 @@ async def _checked(check: str, work: Awaitable[str]) -> Finding:
 
 
 async def _broker(settings: Settings) -> str:
-    connection = connection_of(settings)
-    counts = await _partitions(connection)
+    counts = await find_topics(connection_of(settings))
     topics = [settings.topic(name) for name in (*settings.tick_topics, "candles", "latest")]
     expected = settings.partitions
     odd = [f"{name} has {counts[name]}" for name in topics if counts.get(name, expected) != expected]
@@ -85,18 +81,6 @@ async def _broker(settings: Settings) -> str:
     missing = [name for name in topics if name not in counts]
     made = f"; created at start: {', '.join(missing)}" if missing else ""
     return f"{settings.kafka_bootstrap_servers}, {len(topics) - len(missing)} of {len(topics)} topics{made}"
-
-
-async def _partitions(connection: Connection) -> dict[str, int]:
-    try:
-        admin = AIOKafkaAdminClient(request_timeout_ms=int(_ATTEMPT_S * 1000), **connection.aiokafka())
-        try:
-            await admin.start()
-            return await partition_counts(admin)
-        finally:
-            await admin.close()
-    except (KafkaError, OSError) as error:
-        raise unreachable(connection, error) from error
 
 
 async def _registry(settings: Settings) -> str:
