@@ -22,6 +22,7 @@ from fastavro.schema import SchemaParseException
 from stockstream.codecs.hot import HotReader
 from stockstream.codecs.optional import optional_tail
 from stockstream.codecs.plain_json import decode_json
+from stockstream.codecs.tick_writer import UNFIT, TickWriter
 from stockstream.codecs.version1 import downgrade, upgrade
 from stockstream.core.backoff import full_jitter
 from stockstream.errors import BadMessage, RegistryUnreachable
@@ -78,9 +79,15 @@ class Encoder:
         self._head_length, self._tail = optional_tail(schema["fields"])
         self._head = parse_schema({**schema, "fields": schema["fields"][: self._head_length]})
         self._nothing, self._nulls = (None,) * len(self._tail), bytes(len(self._tail))
+        self._quick = TickWriter(self._header) if schema == TICK_SCHEMA_V2 else None
 
     def __call__(self, record: object) -> bytes:
         """Return the framed bytes of ``record``."""
+        if self._quick is not None and isinstance(record, Tick):
+            try:
+                return self._quick(record)
+            except UNFIT:
+                pass  # it is written, or refused, as a record of any other schema is
         if isinstance(record, dict):
             values = itemgetter(*self._names)(record)
         elif self._is_version_1 and isinstance(record, Tick):

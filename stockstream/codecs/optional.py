@@ -9,6 +9,7 @@ from stockstream.models.schema import AvroSchema
 
 _DOUBLE = struct.Struct("<d")
 _NULL, _PRESENT = b"\0", b"\2"
+_SHORT = [bytes((byte,)) for byte in range(0x80)]
 
 Written = Callable[[object], bytes]
 
@@ -33,22 +34,29 @@ def _double(value: object) -> bytes:
 
 
 def _long(value: object) -> bytes:
-    return _NULL if value is None else _PRESENT + _varint(value)
+    return _NULL if value is None else _PRESENT + varint(value)
 
 
 def _text(value: object) -> bytes:
-    if value is None:
-        return _NULL
+    return _NULL if value is None else _PRESENT + text(value)
+
+
+def text(value: object) -> bytes:
+    """An Avro string; raises `TypeError` for anything but a text."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     data = value.encode()
-    return _PRESENT + _varint(len(data)) + data
+    return varint(len(data)) + data
 
 
-def _varint(value: object) -> bytes:
+def varint(value: object) -> bytes:
+    """An Avro int or long; raises `OverflowError` for anything but an integer of 64 bits."""
     if not isinstance(value, int) or not -(1 << 63) <= value < 1 << 63:
         raise OverflowError(f"{value!r} is no integer of 64 bits")
-    rest, out = value << 1 ^ value >> 63, bytearray()
+    rest = value << 1 ^ value >> 63
+    if rest < 0x80:
+        return _SHORT[rest]
+    out = bytearray()
     while rest > 0x7F:
         out.append(rest & 0x7F | 0x80)
         rest >>= 7
