@@ -5,11 +5,14 @@ Without Faust, which commands do not need and which takes long to import.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from stockstream.broker.connection import Connection
+from stockstream.broker.producer import TickProducer
 from stockstream.broker.topics import COMPACTED, TopicSpec
 from stockstream.codecs.registry import Registry
 from stockstream.errors import SettingsError
-from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2
+from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2, Tick
 from stockstream.models.schema import AvroSchema
 from stockstream.settings import Settings
 
@@ -40,6 +43,27 @@ def registry_of(settings: Settings, timeout_s: float = 5.0) -> Registry:
         username=settings.schema_registry_username,
         password=None if password is None else password.get_secret_value(),
         timeout_s=timeout_s,
+    )
+
+
+def tick_producer(
+    settings: Settings,
+    connection: Connection,
+    topic: str,
+    encode: Callable[[Tick], bytes],
+    now_ms: Callable[[], int],
+    shed_after_s: float | None = None,
+) -> TickProducer:
+    """A producer of ticks, not started yet; ``shed_after_s`` stands above the setting."""
+    return TickProducer(
+        connection,
+        topic,
+        encode,
+        now_ms=now_ms,
+        linger_ms=settings.producer_linger_ms,
+        compression=None if settings.producer_compression == "none" else settings.producer_compression,
+        buffer_ticks=settings.producer_buffer_ticks,
+        shed_after_s=settings.producer_shed_after_s if shed_after_s is None else shed_after_s,
     )
 
 

@@ -8,12 +8,11 @@ from typing import Any
 
 from aiokafka.partitioner import murmur2
 
-from stockstream.adapters import subject_of, subscriptions_topic
+from stockstream.adapters import subject_of, subscriptions_topic, tick_producer
 from stockstream.agents import subscriptions as subscriptions_agent
 from stockstream.agents.ingest import Ingest
 from stockstream.agents.liveness import Liveness
 from stockstream.broker.connection import Connection
-from stockstream.broker.producer import TickProducer
 from stockstream.broker.sender import Sender
 from stockstream.broker.topics import COMPACTED, TopicSpec
 from stockstream.broker.transport import active_partitions, is_settled
@@ -65,8 +64,8 @@ class Ingestion:
         )
         self._sources = [source for source in SOURCES.values() if source.topic in settings.tick_topics]
         self.producers = {
-            source.name: TickProducer(
-                connection, settings.topic(source.topic), self._encode_tick(source), now_ms=now_ms
+            source.name: tick_producer(
+                settings, connection, settings.topic(source.topic), self._encode_tick(source), now_ms
             )
             for source in self._sources
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from stockstream.adapters import connection_of, registry_of, subject_of, tick_schema_of
+from stockstream.adapters import connection_of, registry_of, subject_of, tick_producer, tick_schema_of
 from stockstream.broker.producer import TickProducer
 from stockstream.broker.topics import KEPT_7_DAYS, TopicSpec, ensure_topics, unreachable
 from stockstream.codecs import Encoder
@@ -23,8 +23,11 @@ def subjects_of(settings: Settings) -> dict[str, AvroSchema]:
     return {subject_of(settings.topic(name)): schema for name, schema in schemas.items()}
 
 
-async def connected_producer(settings: Settings, topic: str, *, shed_after_s: float) -> TickProducer:
-    """A producer of ticks that is connected, into a topic and subject that exist; close it."""
+async def connected_producer(settings: Settings, topic: str, *, shed_after_s: float | None = None) -> TickProducer:
+    """A producer of ticks that is connected, into a topic and subject that exist; close it.
+
+    ``shed_after_s`` stands above the setting.
+    """
     connection = connection_of(settings)
     spec = TopicSpec(topic, settings.partitions, KEPT_7_DAYS)
     try:
@@ -37,7 +40,7 @@ async def connected_producer(settings: Settings, topic: str, *, shed_after_s: fl
         encoder = Encoder(schema, await registry.ensure(subject_of(topic), schema))
     finally:
         await registry.close()
-    producer = TickProducer(connection, topic, encoder, now_ms=now_ms, shed_after_s=shed_after_s)
+    producer = tick_producer(settings, connection, topic, encoder, now_ms, shed_after_s)
     await producer.start()
     return producer
 

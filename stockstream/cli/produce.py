@@ -20,7 +20,6 @@ from stockstream.sources.runner import ConnectionRunner
 
 log = logging.getLogger(__name__)
 
-_SHED_AFTER_S = 30.0
 _FLUSH_S = 10.0
 _LEAVE_S = 10.0
 
@@ -30,14 +29,16 @@ _LEAVE_S = 10.0
 @click.option("--symbols", help="Comma-separated. [default: SYMBOLS]")
 @click.option("--symbols-file", type=click.Path(), help="A file with one symbol a line; what follows a # is ignored.")
 @click.option("--url", help="Where the venue is, if not at its own address.")
-@click.option("--report-every", type=click.FloatRange(min=1), default=60, show_default=True, help="Seconds.")
-def command(source: str, symbols: str | None, symbols_file: str | None, url: str | None, report_every: float) -> None:
+@click.option("--report-every", type=click.FloatRange(min=1), help="Seconds. [default: STOCKSTREAM_REPORT_INTERVAL_S]")
+def command(
+    source: str, symbols: str | None, symbols_file: str | None, url: str | None, report_every: float | None
+) -> None:
     """Produce the live ticks of SOURCE until Ctrl+C or SIGTERM, which write what was received."""
     settings = Settings.load()
     venue = SOURCES[source]
     wanted = _owned(venue, _wanted(settings, symbols, symbols_file))
     logging.getLogger("stockstream").setLevel(logging.INFO)
-    code = asyncio.run(_produce(settings, venue, wanted, url or venue.url, report_every))
+    code = asyncio.run(_produce(settings, venue, wanted, url or venue.url, report_every or settings.report_interval_s))
     click.get_current_context().exit(code)
 
 
@@ -64,7 +65,7 @@ def _owned(venue: Source, symbols: Sequence[str]) -> list[str]:
 
 async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], url: str, report_every_s: float) -> int:
     ending = Ending()
-    producer = await connected_producer(settings, settings.topic(venue.topic), shed_after_s=_SHED_AFTER_S)
+    producer = await connected_producer(settings, settings.topic(venue.topic))
     runners = [
         ConnectionRunner(venue.make_feed(url), chunk, producer.send, now_ms=now_ms)
         for chunk in _chunks(symbols, venue.capabilities.symbols_per_connection)

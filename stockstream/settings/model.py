@@ -23,6 +23,7 @@ from stockstream.models import check_symbol
 from stockstream.settings.sources import CONFIG, ConfigFile, Environment, is_secret, variable
 from stockstream.settings.types import (
     ClickHouseUrl,
+    Compression,
     Count,
     CountOrNone,
     Database,
@@ -71,6 +72,11 @@ class Settings(BaseSettings):
     symbols_file: Path | None = None
     ingest_enabled: bool = True
     yahoo_url: FeedUrl | None = None
+    report_interval_s: Seconds = 60.0
+    producer_linger_ms: SecondsOrNone = 4.0
+    producer_compression: Compression = "none"
+    producer_buffer_ticks: Count = 50_000
+    producer_shed_after_s: SecondsOrNone = 30.0
     api_key: SecretStr | None = None
     finnhub_api_token: SecretStr | None = None
     clickhouse_url: ClickHouseUrl = Field(default="http://localhost:8123", repr=False)

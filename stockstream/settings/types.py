@@ -78,6 +78,7 @@ ClickHouseUrl = Annotated[str, _url("http", "https", "chdb")]
 SecurityProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)]
 SaslMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(_upper)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
+Compression = Annotated[Literal["none", "gzip", "lz4", "zstd", "snappy"], BeforeValidator(_lower)]
 TickSchema = Annotated[Literal[1, 2], BeforeValidator(_digit)]
 Symbols = Annotated[
     tuple[Annotated[str, AfterValidator(_symbol)], ...], BeforeValidator(_split), AfterValidator(_distinct)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from stockstream.adapters import connection_of, registry_of, tick_schema_of
+from stockstream.adapters import connection_of, registry_of, tick_producer, tick_schema_of
 from stockstream.errors import SettingsError
-from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2
+from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2, Tick
 from stockstream.settings import Settings
 
 
@@ -43,3 +45,33 @@ async def test_the_registry_and_kafka_are_known_by_names_without_secrets() -> No
 
 def test_the_schema_is_the_version_that_is_set() -> None:
     assert (tick_schema_of(Settings(tick_schema=1)), tick_schema_of(Settings())) == (TICK_SCHEMA_V1, TICK_SCHEMA_V2)
+
+
+def test_every_setting_reaches_the_producer() -> None:
+    made: list[dict[str, Any]] = []
+
+    class Producer:
+        def __init__(self, *given: Any, **options: Any) -> None:
+            made.append({"given": given, **options})
+
+    settings = Settings(
+        producer_linger_ms=2.5, producer_compression="zstd", producer_buffer_ticks=10, producer_shed_after_s=0
+    )
+    connection = connection_of(settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stockstream.adapters.TickProducer", Producer)
+        tick_producer(settings, connection, "ticks", encode, now_ms)
+        tick_producer(Settings(), connection, "ticks", encode, now_ms, shed_after_s=inf)
+    given = {"given": (connection, "ticks", encode), "now_ms": now_ms}
+    assert made == [
+        {**given, "linger_ms": 2.5, "compression": "zstd", "buffer_ticks": 10, "shed_after_s": 0},
+        {**given, "linger_ms": 4.0, "compression": None, "buffer_ticks": 50_000, "shed_after_s": inf},
+    ]
+
+
+def encode(tick: Tick) -> bytes:
+    return b""
+
+
+def now_ms() -> int:
+    return 0
