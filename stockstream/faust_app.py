@@ -67,6 +67,7 @@ def sink_of(settings: Settings) -> ClickHouseSink:
         settings.clickhouse_login_url,
         database=settings.clickhouse_database,
         tick_retention_days=settings.tick_retention_days,
+        epoch=settings.epoch,
     )
 
 

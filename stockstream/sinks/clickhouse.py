@@ -44,7 +44,7 @@ class ClickHouseSink:
 
     ``url`` is ``http://user:password@host:8123/database`` (or https), or ``chdb:///absolute/path`` for the embedded
     engine, of which a process can have one. ``database`` is used where the URL names none. ``tick_retention_days``
-    is applied on start; 0 keeps the archive for ever. Raises `SettingsError` for a URL that is none of these.
+    is applied on start; 0 keeps the archive for ever. ``epoch`` counts the rebirths of the tick topics. Raises `SettingsError` for a URL that is none of these.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class ClickHouseSink:
         *,
         database: str = "stockstream",
         tick_retention_days: int = 0,
+        epoch: int = 0,
         connect_timeout_s: float = 3.0,
         send_receive_timeout_s: float = 15.0,
     ) -> None:
@@ -61,6 +62,7 @@ class ClickHouseSink:
         self._database = database if embedded else self._url.path.strip("/") or database
         self._name = quoted(self._database)
         self._tick_retention_days = tick_retention_days
+        self._epoch = epoch
         self._connect_timeout_s = connect_timeout_s
         self._send_receive_timeout_s = send_receive_timeout_s
         self._where = f"{self._url.scheme}://{self._url.netloc.rpartition('@')[2]}{self._url.path if embedded else ''}"
@@ -174,7 +176,8 @@ class ClickHouseSink:
     def _insert_ticks(self, ticks: Sequence[ArchivedTick]) -> None:
         columns = [list(map(attrgetter(f"tick.{name}"), ticks)) for name in _TICK_COLUMNS]
         columns += [list(map(attrgetter(name), ticks)) for name in _ORIGIN_COLUMNS]
-        self._insert("ticks", _TICK_COLUMNS + _ORIGIN_COLUMNS, columns)
+        columns.append([self._epoch] * len(ticks))
+        self._insert("ticks", (*_TICK_COLUMNS, *_ORIGIN_COLUMNS, "epoch"), columns)
 
     def _insert(self, table: str, names: Sequence[str], columns: list[list[Any]]) -> None:
         client = self._connected(self._writer)

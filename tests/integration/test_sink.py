@@ -136,6 +136,31 @@ async def ticks_are_stored_once(sink: ClickHouseSink, client: Client, database: 
     assert client.query(f"SELECT count() FROM {database}.ticks FINAL").result_rows == [(2,)]
 
 
+async def a_tick_of_another_epoch_is_another_tick(sink: ClickHouseSink, client: Client, database: str) -> None:
+    await sink.start()
+    await sink.insert_ticks([archived(1)])
+    sink._epoch = 1
+    await sink.insert_ticks([archived(1), archived(1)])
+    client.command(f"OPTIMIZE TABLE {database}.ticks FINAL")
+    assert client.query(f"SELECT epoch FROM {database}.ticks ORDER BY epoch").result_rows == [(0,), (1,)]
+
+
+async def ticks_archived_before_there_were_epochs_stay(sink: ClickHouseSink, client: Client, database: str) -> None:
+    before, step = migrations()[:2], migrations()[2]
+    assert step.name == "tick_epoch"
+    migrate(client, database, before)
+    client.insert(
+        f"{database}.ticks", [["AAPL", T0_MS, 1.5, "yfinance", 0, 7, "accepted"]],
+        column_names=["symbol", "event_time", "price", "topic", "partition", "offset", "verdict"],
+    )  # fmt: skip
+    await sink.start()
+    for statement in step.statements:  # as by two workers at once
+        client.command(statement.replace("{database}", database))
+    await sink.insert_ticks([archived(1)])
+    rows = client.query(f"SELECT symbol, epoch FROM {database}.ticks ORDER BY symbol").result_rows
+    assert rows == [("AAPL", 0), ("BINANCE:BTCUSDT", 0)]
+
+
 async def reads_are_bounded(sink: ClickHouseSink, client: Client, database: str) -> None:
     await sink.start()
     others = [candle(symbol="AAPL"), candle(interval="5m"), candle(session="extended")]
@@ -230,6 +255,8 @@ CHECKS: list[Check] = [
     the_view_shows_the_promised_columns,
     the_greatest_version_wins,
     ticks_are_stored_once,
+    a_tick_of_another_epoch_is_another_tick,
+    ticks_archived_before_there_were_epochs_stay,
     reads_are_bounded,
     many_months_fit_one_insert,
     retention_follows_the_setting,
