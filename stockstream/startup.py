@@ -46,10 +46,10 @@ def _leave(number: signal.Signals, code: int) -> NoReturn:
     os._exit(code)
 
 
-def claim(folder: Path) -> IO[str]:
+def claim(folder: Path, setting: str = "STOCKSTREAM_DATA_DIR") -> IO[str]:
     """Make the data folder and lock it for this process; the lock holds while the answer is open.
 
-    Raises `StockstreamError` if it cannot be written or belongs to another process.
+    Raises `StockstreamError`, which names the ``setting``, if it cannot be written or belongs to another process.
     """
     folder = folder.absolute()
     try:
@@ -59,34 +59,33 @@ def claim(folder: Path) -> IO[str]:
         lock = (folder / ".lock").open("a")
     except OSError as error:
         raise StockstreamError(
-            f"the data folder {folder} cannot be written ({error.strerror}): change its owner, or set "
-            "STOCKSTREAM_DATA_DIR to another"
+            f"the data folder {folder} cannot be written ({error.strerror}): change its owner, or set {setting} to "
+            "another"
         ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         lock.close()
         raise StockstreamError(
-            f"another worker runs on the data folder {folder}: end it, or set STOCKSTREAM_DATA_DIR to a folder of "
-            "this worker's own"
+            f"another worker runs on the data folder {folder}: end it, or set {setting} to a folder of its own"
         ) from error
     except OSError as error:
         lock.close()
         raise StockstreamError(
-            f"the data folder {folder} cannot be locked ({error.strerror}): set STOCKSTREAM_DATA_DIR to a local disk"
+            f"the data folder {folder} cannot be locked ({error.strerror}): set {setting} to a local disk"
         ) from error
     return lock
 
 
-async def check_port(host: str, port: int) -> None:
-    """Raise `StockstreamError` if nobody can listen there now."""
+async def check_port(host: str, port: int, setting: str = "STOCKSTREAM_WEB_PORT") -> None:
+    """Raise `StockstreamError`, which names the ``setting``, if nobody can listen there now."""
     try:
         server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            told = f"port {port} of {host} is taken: end who holds it, or set STOCKSTREAM_WEB_PORT to a free one"
+            told = f"port {port} of {host} is taken: end who holds it, or set {setting} to a free one"
         elif error.errno == errno.EACCES:
-            told = f"port {port} of {host} is not for this user: set STOCKSTREAM_WEB_PORT to one above 1023"
+            told = f"port {port} of {host} is not for this user: set {setting} to one above 1023"
         else:
             told = f"{host} is no address to listen on ({error.strerror}): set STOCKSTREAM_WEB_HOST to one of this host"
         raise StockstreamError(told) from error

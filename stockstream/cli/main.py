@@ -13,7 +13,7 @@ import click
 
 from stockstream.errors import StockstreamError
 
-COMMANDS = ("candles", "doctor", "produce", "replay", "schema", "settings", "subscribe")
+COMMANDS = ("candles", "demo", "doctor", "produce", "replay", "schema", "settings", "subscribe")
 """Each is the object ``command`` of the module of its name beside this one, imported when it is needed."""
 
 _INTERRUPTED = 130

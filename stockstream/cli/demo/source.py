@@ -1,0 +1,157 @@
+"""Where the demonstration's ticks come from: a made-up market, Yahoo itself, or a file."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from math import inf
+from pathlib import Path
+from urllib.parse import quote
+
+from stockstream.cli.connect import connected_producer
+from stockstream.cli.demo.system import System
+from stockstream.core.interval import session_bounds, window_start
+from stockstream.models import Tick
+from stockstream.sources.replay.player import Player
+from stockstream.sources.replay.trades_file import TradesFile
+from stockstream.sources.yahoo.fake import FakeYahoo, Market, instruments
+from stockstream.sources.yahoo.fake.market import DAY_MS
+
+SYMBOLS = 300
+LIVE_SYMBOLS = (
+    "AAPL",
+    "MSFT",
+    "NVDA",
+    "AMZN",
+    "TSLA",
+    "SPY",
+    "^GSPC",
+    "ES=F",
+    "BTC-USD",
+    "ETH-USD",
+    "SOL-USD",
+    "VCB.VN",
+)
+SAMPLE = Path(__file__).with_name("sample.csv.gz")
+SAMPLE_SYMBOL = "BINANCE:XRPETH"
+
+_TRADES_PER_S = 100.0
+_LOTS_A_TRADE = 200  # about twice what one has: the volume of the day must not begin below where the last run ended
+_AHEAD = 5000  # ticks; of each partition the embedded broker keeps 5 MB
+_LOOK_EVERY_S = 0.05
+
+
+@asynccontextmanager
+async def made_up_market() -> AsyncIterator[dict[str, str]]:
+    """A server that speaks Yahoo's protocol while entered; gives the variables that have a worker watch its symbols."""
+    now_ms = time.time_ns() // 1_000_000
+    listed = instruments(SYMBOLS, always_open=True)
+    whole = sum(each.weight for each in listed)
+    for each in listed:
+        if each.has_volume and not each.is_rolling:
+            each.day = now_ms // DAY_MS
+            each.volume = int(now_ms % DAY_MS / 1000 * _TRADES_PER_S * each.weight / whole * _LOTS_A_TRADE)
+    market = Market(listed, now_ms, trades_per_s=_TRADES_PER_S, seed=now_ms)
+    async with FakeYahoo(market, lambda: time.time_ns() // 1_000_000, keep_tape=False) as fake:
+        yield {"STOCKSTREAM_YAHOO_URL": fake.url, "SYMBOLS": ",".join(market.instruments)}
+
+
+def yahoo(symbols: Sequence[str]) -> dict[str, str]:
+    """The variables that have a worker watch symbols at Yahoo."""
+    return {"SYMBOLS": ",".join(symbols)}
+
+
+def a_file(tables: Path) -> dict[str, str]:
+    """The variables that have a worker read what a replay produces, into ``tables`` that know of no other run.
+
+    What they knew would make the same trades again duplicates, and those of an earlier file too old.
+    """
+    shutil.rmtree(tables, ignore_errors=True)
+    return {"STOCKSTREAM_INGEST_ENABLED": "false", "STOCKSTREAM_DATA_DIR": str(tables)}
+
+
+class Replay:
+    """Plays a file into the system's topic, never further ahead than the broker keeps."""
+
+    def __init__(self, system: System, trades: TradesFile, *, only: str | None, speed: float | None) -> None:
+        self._system = system
+        self._trades, self._only, self._speed = trades, only, speed
+        self._last: dict[str, Tick] = {}
+        self._sent = self._done = 0
+
+    async def run(self, close: bool) -> None:
+        """Play to the end, and wait until all of it is in the tables; with ``close`` every window is closed, and saved.
+
+        The end of the days is told to the worker by a quote of each symbol's last price at the end of its last day:
+        nothing but event time closes a window.
+        """
+        topic = self._system.settings.topic(self._system.settings.tick_topics[0])
+        producer = await connected_producer(self._system.settings, topic, shed_after_s=inf)
+
+        async def emit(ticks: Sequence[Tick]) -> None:
+            await self._wait(_AHEAD)
+            self._last.update((tick.symbol, tick) for tick in ticks)
+            await producer.send(ticks)
+            self._sent += len(ticks)
+
+        try:
+            await Player(self._trades, emit, speed=self._speed, only=self._only).run()
+            if close:
+                ends_ms = self._ends_ms()
+                await emit([_closing(tick, ends_ms) for tick in self._last.values()])
+            await producer.flush(inf)
+            await self._wait(0)
+        finally:
+            await producer.close()
+        if close:
+            await self._wait_closed()
+
+    def _ends_ms(self) -> int:
+        """A time at which every day that the file has is over."""
+        last_ms = max((tick.event_time for tick in self._last.values()), default=0)
+        _, closes_ms = session_bounds("1d", window_start("1d", last_ms))
+        return closes_ms + int(self._system.settings.close_delay_s * 1000)
+
+    async def _wait(self, ahead: int) -> None:
+        """Wait until at most ``ahead`` of the ticks sent are still to be done."""
+
+        async def is_near() -> bool:
+            if self._sent - self._done > ahead:
+                self._done, _ = await self._system.progress()
+            return self._sent - self._done <= ahead
+
+        await _until(is_near)
+
+    async def _wait_closed(self) -> None:
+        for symbol in self._last:
+            await _until(partial(self._is_closed, symbol))
+
+        async def is_saved() -> bool:
+            return not await self._system.unsaved()
+
+        await _until(is_saved)
+
+    async def _is_closed(self, symbol: str) -> bool:
+        status, answer = await self._system.get(f"/candles/{quote(symbol, safe='')}?interval=1d&limit=1")
+        return status == 200 and all(candle["is_closed"] for candle in answer["candles"])
+
+
+async def _until(is_so: Callable[[], Awaitable[bool]]) -> None:
+    while not await is_so():  # noqa: ASYNC110 - the worker's progress sends no event
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def _closing(tick: Tick, at_ms: int) -> Tick:
+    return Tick(
+        tick.symbol,
+        at_ms,
+        tick.price,
+        kind="quote",
+        producer_timestamp=at_ms,
+        exchange=tick.exchange,
+        source=tick.source,
+    )

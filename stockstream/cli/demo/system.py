@@ -1,0 +1,166 @@
+"""Everything that runs: broker and registry in this process, the worker in one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+import stockstream
+from stockstream.broker.embedded import PARTITIONS, EmbeddedBroker
+from stockstream.codecs.embedded import EmbeddedRegistry
+from stockstream.errors import StockstreamError
+from stockstream.settings import Settings
+
+HOST = "127.0.0.1"
+LEASE_LOST = 70
+"""Exit code of a worker that was put out of its group, as after a laptop's sleep (`broker/transport.py`)."""
+
+_READY_S = 90.0
+_LEAVE_S = 4.0
+_LOOK_EVERY_S = 0.1
+_OURS = ("STOCKSTREAM_", "KAFKA_", "SCHEMA_REGISTRY_", "CLICKHOUSE_", "SYMBOLS")
+
+
+class System:
+    """Runs while it is entered, all on ``folder``; ``extra`` are variables for the worker.
+
+    ``say`` is told, in a line, what happens meanwhile. The candles are in ``folder/clickhouse``, what the worker logs
+    is in ``folder/worker.log``. ``settings`` are the worker's.
+    """
+
+    def __init__(
+        self, folder: Path, port: int, epoch: int, extra: Mapping[str, str], say: Callable[[str], None]
+    ) -> None:
+        self.url = f"http://{HOST}:{port}"
+        self.log = folder / "worker.log"
+        self.settings: Settings
+        self._folder, self._port, self._epoch, self._extra, self._say = folder, port, epoch, extra, say
+        self._registry = EmbeddedRegistry()
+        self._broker: EmbeddedBroker
+        self._http: aiohttp.ClientSession
+        self._environment: dict[str, str] = {}
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        self._broker = EmbeddedBroker()
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
+        await self._registry.__aenter__()
+        ours = self._variables()
+        self.settings = Settings.load(ours, self._folder)
+        others = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        source = str(Path(stockstream.__file__).parents[1])
+        self._environment = {**others, **ours, "PYTHONPATH": os.pathsep.join([source, others.get("PYTHONPATH", "")])}
+        self.log.write_bytes(b"")
+        try:
+            await self._start()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+        await self._http.close()
+        await self._registry.__aexit__(None, None, None)
+        self._broker.close()
+
+    async def stop(self) -> None:
+        """End the worker in good order, if it does not take too long; the candles are on disk then."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _LEAVE_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            self._say(f"the worker did not end within {_LEAVE_S:g} s and was killed: its last second may be missing")
+
+    async def supervise(self) -> None:
+        """Return never; raises `StockstreamError` if the worker ends, unless that is cured by another start."""
+        while self._process is not None:
+            if await self._process.wait() != LEASE_LOST:
+                raise self._ended()
+            self._say("the worker was put out of its group, as after a pause of the machine: starting it again")
+            await self._start()
+
+    async def progress(self) -> tuple[int, int]:
+        """How many records of the tick topic the worker and the sink have both done with, and how many there are."""
+        ticks = [self.settings.topic(name) for name in self.settings.tick_topics]
+        made, ends = await self._progress(self.settings.app_id, ticks)
+        archived, _ = await self._progress(f"{self.settings.app_id}-sink", ticks)
+        return min(made, archived), ends
+
+    async def unsaved(self) -> int:
+        """How many records of candles are not in ClickHouse."""
+        done, ends = await self._progress(f"{self.settings.app_id}-sink", [self.settings.topic("candles")])
+        return ends - done
+
+    async def dead_letters(self) -> int:
+        """How many records no candle could take."""
+        _, ends = await self._progress(f"{self.settings.app_id}-sink", [self.settings.topic("dead-letters")])
+        return ends
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        """Status and JSON of a request to the worker; (0, None) if it does not answer."""
+        try:
+            async with self._http.get(self.url + path) as answer:
+                return answer.status, await answer.json(content_type=None)
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            return 0, None
+
+    async def _progress(self, group: str, topics: Iterable[str]) -> tuple[int, int]:
+        return await asyncio.to_thread(self._broker.progress, group, topics)
+
+    async def _start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "stockstream.cli.demo.worker"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                cwd=self._folder,
+                start_new_session=True,  # Ctrl+C is for us, who end it in good order
+            )
+        async with asyncio.timeout(_READY_S):
+            while (await self.get("/health/ready"))[0] != 200:
+                if self._process.returncode is not None:
+                    raise self._ended()
+                await asyncio.sleep(_LOOK_EVERY_S)
+
+    def _ended(self) -> StockstreamError:
+        lines = self.log.read_text(errors="replace").splitlines()
+        told = [line for line in lines if line.startswith("stockstream: ")] or lines
+        reason = told[-1].removeprefix("stockstream: ") if told else "it says nothing"
+        return StockstreamError(f"the worker has ended: {reason} (all it said is in {self.log})")
+
+    def _variables(self) -> dict[str, str]:
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": self._broker.bootstrap_servers,
+            "SCHEMA_REGISTRY_URL": self._registry.url,
+            "CLICKHOUSE_URL": f"chdb://{self._folder}/clickhouse",
+            "STOCKSTREAM_DATA_DIR": str(self._folder / "tables"),
+            "STOCKSTREAM_EPOCH": str(self._epoch),
+            "STOCKSTREAM_WEB_HOST": HOST,
+            "STOCKSTREAM_WEB_PORT": str(self._port),
+            "STOCKSTREAM_TICK_TOPICS": "yfinance",
+            "STOCKSTREAM_PARTITIONS": str(PARTITIONS),
+            "STOCKSTREAM_REPLICATION": "1",
+            "STOCKSTREAM_STANDBY_REPLICAS": "0",
+            # What has been done is to be known soon: the broker keeps only so much of what has not.
+            "STOCKSTREAM_COMMIT_INTERVAL_S": "0.2",
+            "STOCKSTREAM_SINK_INTERVAL_MS": "200",
+            **self._extra,
+        }
