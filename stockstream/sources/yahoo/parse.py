@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import binascii
 import json
-import struct
+from array import array
+from bisect import bisect_right
 from typing import Any
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # its stubs are a package apart
@@ -25,7 +26,11 @@ CRYPTOCURRENCY, HEARTBEAT = 41, 7
 # How every frame looked that was seen: taken apart without reading it as JSON, base64 being checked anyway.
 _BEFORE, _AFTER = b'{"type":"pricing","message":"', b'"}'
 _CRYPTO_EXCHANGE = "CCC"
-_FLOAT32 = struct.Struct("<f")
+_CELL = array("f", [0.0])  # what is put in here comes out as a float32
+# From _LEAST on, a float32 times a scale of up to 9 digits is exact as a double, so it is rounded as decimals are.
+_LEAST, _TOO_GREAT = 1e-3, 1e7
+_TENS = [10.0**power for power in range(-3, 7)]
+_EIGHT_DIGITS = [10.0 ** (7 - power) for power in range(-4, 7)]
 _SHOWN = 80
 
 
@@ -99,13 +104,33 @@ def _tick(pricing: Any, received_ms: int) -> Tick:
 
 def _decimal(wide: float) -> float:
     """The shortest decimal that names the same float32: 232.35 for 232.35000610351562."""
+    if not _LEAST <= abs(wide) < _TOO_GREAT:
+        return _rare_decimal(wide)
+    # An integer over a power of ten is the double next to that decimal, as reading its digits would be.
+    cents = round(wide * 100)
+    if -1_000_000 < cents < 1_000_000:
+        _CELL[0] = short = cents / 100
+        if _CELL[0] == wide:
+            return short
+    scale = _EIGHT_DIGITS[bisect_right(_TENS, abs(wide))]
+    _CELL[0] = short = round(wide * scale) / scale
+    if _CELL[0] != wide:
+        return round(wide * scale * 10) / (scale * 10)
+    for coarser in (scale / 10, scale / 100):
+        _CELL[0] = shorter = round(wide * coarser) / coarser
+        if _CELL[0] != wide:
+            break
+        short = shorter
+    return short
+
+
+def _rare_decimal(wide: float) -> float:
+    """The same for 0, and for what is very small or great."""
     for form in ("%.6g", "%.7g", "%.8g"):
         short = float(form % wide)
-        try:
-            if _FLOAT32.unpack(_FLOAT32.pack(short))[0] == wide:
-                return short
-        except OverflowError:  # rounded up beyond the greatest float32
-            continue
+        _CELL[0] = short
+        if _CELL[0] == wide:
+            return short
     return float(f"{wide:.9g}")
 
 

@@ -127,6 +127,15 @@ def test_a_price_is_a_decimal_that_names_the_same_float32_and_no_shorter_one_doe
         assert abs(with_less) > 3.4028235e38 or struct.pack("<f", with_less) != struct.pack("<f", price)
 
 
+@given(st.floats(width=32, allow_nan=False) | st.floats(-(2**24), 2**24, width=32))
+def test_a_price_is_what_formatting_with_ever_more_digits_finds_first(price: float) -> None:
+    for digits in range(6, 10):
+        short = float(f"{price:.{digits}g}")
+        if abs(short) <= 3.4028235e38 and struct.unpack("<f", struct.pack("<f", short))[0] == price:
+            break
+    assert parsed(price=price).price == (short if abs(price) != float("inf") else price)
+
+
 @given(st.floats(0.01, 99999, allow_nan=False).map(lambda price: round(price, 2)))
 def test_a_price_in_cents_comes_back_as_it_was(price: float) -> None:
     assert parsed(price=price).price == price
