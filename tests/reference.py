@@ -64,7 +64,8 @@ def _candle(interval: str, start: int, windows: dict[int, Log], controls: Log) -
     holes = [(tick.event_time, tick.until or tick.event_time) for _, tick in controls if tick.kind == "gap"]
     offsets = [offset for offset, _ in windows[start]]
     offsets += [offset for offset, tick in controls if _concerns(tick, start, length)]
-    partial = any(start < at < end for at in starts) and min(at for at in starts if start < at < end) <= ordered[0][0]
+    inside = [at for at in starts if start < at < end]
+    partial = bool(inside) and min(inside) <= max(ordered[0][0], ordered[0][2])
     gap = any(first < end and (last > start or first >= start) for first, last in holes)
     corrected = False
     volume: Decimal | None = None
@@ -89,6 +90,7 @@ def _candle(interval: str, start: int, windows: dict[int, Log], controls: Log) -
         else:
             cold = (
                 not any(at <= opened for at in starts)
+                or partial
                 or any(opened < at <= first[0] for at in starts)
                 or any(begun <= opened < until for begun, until in holes)
             )

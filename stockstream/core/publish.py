@@ -43,7 +43,7 @@ def candle_of(rows: Rows, at: Address, row: Row) -> Candle | None:
         version=candle_version(stamp, row.closed),
         session_open=opens,
         session_close=closes,
-        partial=_cold(row) or (grown is not None and grown.partial),
+        partial=row.began_unseen or (grown is not None and grown.partial),
         gap=row.gap or (grown is not None and grown.gap),
         corrected=grown is not None and grown.corrected,
         state="amended" if amended else "closed" if row.closed else "forming",
@@ -63,8 +63,3 @@ def _volume(rows: Rows, at: Address, row: Row) -> Volume | None:
     if bar is None or bar.trades or bar.cumulative is None:
         return None
     return cumulative_volume(rows, at, row, bar.cumulative)
-
-
-def _cold(row: Row) -> bool:
-    """Whether the window began unseen: its symbol was subscribed inside it, and nothing came before that."""
-    return row.bar is not None and 0 < row.joined_ms <= row.bar.first[0]

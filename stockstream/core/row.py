@@ -96,6 +96,15 @@ class Row:
         """The published version, as far as this row alone decides it."""
         return candle_version(self.stamp, self.closed)
 
+    @property
+    def began_unseen(self) -> bool:
+        """Whether the window's first part was not seen: its symbol was subscribed inside it, before its first tick came.
+
+        When a snapshot was received counts, not what its time says: in whole seconds that lies before a subscription of
+        the same second.
+        """
+        return self.bar is not None and 0 < self.joined_ms <= max(self.bar.first[0], self.bar.first[2])
+
     def encode(self) -> bytes:
         """The stored bytes."""
         bar, clock = self.bar, self.clock.encode()

@@ -46,7 +46,7 @@ def cumulative_volume(rows: Rows, at: Address, row: Row, seen: Cumulative) -> Vo
             gap=row.gap_until_ms > since_ms,
             corrected=corrected or min(seen.first[1], seen.last[1]) < baseline,
         )
-    cold = row.blind or not 0 < row.start_ms <= opened or 0 < row.joined_ms <= seen.first[0]
+    cold = row.blind or not 0 < row.start_ms <= opened or row.began_unseen or 0 < row.joined_ms <= seen.first[0]
     baseline = seen.first[1] if cold and at[0] != "1d" else 0
     return Volume(
         max(seen.last[1] - baseline, 0),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from crashing import Host
 
@@ -42,6 +44,16 @@ def test_control_records_alone_make_no_candle() -> None:
 
 def test_a_candle_that_began_before_its_subscription_is_partial() -> None:
     assert flagged("partial", start(7.5), trade(7.6), trade(9, 1)) == [("1d", 0), ("1m", 7), ("5m", 5)]
+
+
+def test_a_snapshot_that_came_after_the_subscription_is_no_older_for_its_whole_seconds() -> None:
+    """Subscribed 0.9 s after the full second, told of a trade of that second 0.05 s later."""
+    subscribed = Tick(SYMBOL, OPEN + 7 * MINUTE + 30_900, kind="start")
+    told = Tick(
+        SYMBOL, OPEN + 7 * MINUTE + 30_000, 10.0, kind="snapshot", producer_timestamp=OPEN + 7 * MINUTE + 30_950
+    )
+    assert ("1m", 7) in flagged("partial", subscribed, told)
+    assert ("1m", 7) not in flagged("partial", replace(told, producer_timestamp=subscribed.event_time - 1), subscribed)
 
 
 @pytest.mark.parametrize("ticks", [(start(7.5), trade(7.6), trade(7.1, 1)), (start(7), trade(7.6)), (trade(7.6),)])
