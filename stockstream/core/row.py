@@ -98,10 +98,9 @@ class Row:
 
     @property
     def began_unseen(self) -> bool:
-        """Whether the window's first part was not seen: its symbol was subscribed inside it, before its first tick came.
+        """Whether the window's first part was not seen: its symbol was subscribed inside it, and only then ticks came.
 
-        When a snapshot was received counts, not what its time says: in whole seconds that lies before a subscription of
-        the same second.
+        Of snapshots the reception counts: their time, in whole seconds, may lie before a subscription that they follow.
         """
         return self.bar is not None and 0 < self.joined_ms <= max(self.bar.first[0], self.bar.first[2])
 
