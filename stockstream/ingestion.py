@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from aiokafka.partitioner import murmur2
@@ -11,6 +13,7 @@ from aiokafka.partitioner import murmur2
 from stockstream.adapters import subject_of, subscriptions_topic, tick_producer
 from stockstream.agents import subscriptions as subscriptions_agent
 from stockstream.agents.ingest import Ingest
+from stockstream.agents.ingest_report import Report, Reporter
 from stockstream.agents.liveness import Liveness
 from stockstream.broker.connection import Connection
 from stockstream.broker.sender import Sender
@@ -23,6 +26,7 @@ from stockstream.models import SUBSCRIPTION_SCHEMA, Subscription, Tick
 from stockstream.settings import Settings
 from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.runner import ConnectionRunner
+from stockstream.sources.status import Status
 from stockstream.tables import Tables
 from stockstream.tables.subscriptions import Subscriptions
 
@@ -69,6 +73,11 @@ class Ingestion:
             )
             for source in self._sources
         }
+        reports = {
+            name: Report(name, producer, partial(self._statuses, name), now_ms=now_ms)
+            for name, producer in self.producers.items()
+        }
+        self._reporter = Reporter(reports, settings.report_interval_s, now_ms=now_ms)
         self.ingest = Ingest(
             self.subscriptions,
             self._liveness,
@@ -78,6 +87,7 @@ class Ingestion:
             partition_of=lambda key: (murmur2(key) & 0x7FFFFFFF) % settings.partitions,
             owned=self._owned,
             has_peers=self._has_peers,
+            reporter=self._reporter,
             now_ms=now_ms,
         )
         self._now_ms = now_ms
@@ -110,18 +120,24 @@ class Ingestion:
         await self._sender.start()
         for producer in self.producers.values():
             await producer.start()
-        if self._settings.ingest_enabled:
-            self.ingest.begin()
         while not (self.subscriptions.follower.ready or self._app.should_stop):
             await self._app.sleep(0.1)
-        for symbol in self._settings.all_symbols():
+        wanted = self._settings.all_symbols()
+        for symbol in wanted:
             await self.subscriptions.add([symbol], source_of(symbol).name, "settings")
+        if self._settings.ingest_enabled:
+            self._reporter.started(len({*wanted, *self.subscriptions.watched}))
+            self.ingest.begin()
 
     async def close(self) -> None:
         """Write what was received, and leave."""
         for producer in self.producers.values():
             await producer.close()
         await self._sender.close()
+        self._reporter.print_tables(sys.__stdout__)  # sys.stdout may have been turned into a logger
+
+    def _statuses(self, source: str) -> Iterable[Status]:
+        return [status for connection, status in self.ingest.status().items() if connection.source == source]
 
     def _runner(self, connection: ConnectionId, symbols: Sequence[str]) -> ConnectionRunner:
         source = SOURCES[connection.source]

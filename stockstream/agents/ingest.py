@@ -11,6 +11,7 @@ from typing import Protocol
 
 from mode import Service
 
+from stockstream.agents.ingest_report import Reporter
 from stockstream.agents.liveness import Alive, Liveness
 from stockstream.core.allocation import ConnectionId, allocate
 from stockstream.errors import BrokerUnreachable
@@ -69,6 +70,7 @@ class Ingest(Service):
         partition_of: Callable[[bytes], int],
         owned: Callable[[], set[int] | None],
         has_peers: Callable[[], bool],
+        reporter: Reporter,
         now_ms: Callable[[], int],
     ) -> None:
         """``owned`` are the partitions that are ours, None while they move; ``has_peers``: other workers run."""
@@ -81,12 +83,13 @@ class Ingest(Service):
         self._partition_of = partition_of
         self._owned = owned
         self._has_peers = has_peers
+        self._reporter = reporter
         self._now_ms = now_ms
         self._held: dict[ConnectionId, _Held] = {}
         self._may_begin = asyncio.Event()
 
     def begin(self) -> None:
-        """The emitters are connected: open what is ours."""
+        """The emitters are connected, and what is watched was read: open what is ours."""
         self._may_begin.set()
 
     def status(self) -> dict[ConnectionId, Status]:
@@ -124,6 +127,7 @@ class Ingest(Service):
                 held.task.result()  # it ends by an error of ours only, which must end the worker
             await self._account_for(connection, held)
         await self._tell_alive()
+        self._reporter.look({connection: held.runner for connection, held in self._held.items()})
 
     async def _reconcile(self, wanted: Mapping[ConnectionId, Sequence[str]]) -> None:
         for connection, symbols in wanted.items():
@@ -160,6 +164,7 @@ class Ingest(Service):
         held = self._held.pop(connection)
         await held.runner.stop()
         await held.task
+        self._reporter.closed(connection, held.runner.status)
         emitter = self._emitters[connection.source]
         at_ms = self._now_ms()
         if await emitter.flush(_HAND_OVER_MS / 1000) and not self._liveness.taken_over(connection):

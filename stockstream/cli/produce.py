@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
+from stockstream.agents.ingest_report import Report
 from stockstream.cli.connect import connected_producer, now_ms
 from stockstream.cli.ending import Ending
-from stockstream.cli.ingest_report import Report
 from stockstream.errors import InvalidInput, SettingsError
 from stockstream.settings import Settings, read_symbols
 from stockstream.sources.catalog import SOURCES, Source, source_of
@@ -70,7 +70,7 @@ async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], ur
         ConnectionRunner(venue.make_feed(url), chunk, producer.send, now_ms=now_ms)
         for chunk in _chunks(symbols, venue.capabilities.symbols_per_connection)
     ]
-    report = Report(venue.name, runners, producer, now_ms)
+    report = Report(venue.name, producer, lambda: [runner.status for runner in runners], now_ms=now_ms)
     running: list[asyncio.Task[Any]] = [asyncio.create_task(runner.run()) for runner in runners]
     reporting = asyncio.create_task(_report(report, report_every_s))
     waiting: asyncio.Task[Any] = asyncio.create_task(ending.asked.wait())

@@ -427,6 +427,6 @@ async def test_the_command_writes_what_it_received_when_it_is_ended(
         for symbol, prices in told(fake.tape.sent).items():
             row = re.search(rf"│ {re.escape(symbol)} +│ +([0-9,]+) │", text)
             assert row is not None, symbol
-            assert int(row[1].replace(",", "")) == len(prices)
+            assert int(row[1].replace(",", "")) == 1 + len(prices)  # and the record that it is subscribed
         assert "AAPL" in stderr.decode()
         assert "2 of 2 connections streaming" in stderr.decode()
