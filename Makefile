@@ -40,8 +40,9 @@ images: setup
 	mkdir -p docs/images
 	$(BIN)/pytest tests/browser -k fits_screens --images docs/images
 
-demo: setup
-	$(BIN)/python tools/demo.py
+# The whole system with nothing else installed; make demo DEMO="--replay sample --speed 600"
+demo: $(INSTALLED)
+	$(BIN)/stockstream demo $(DEMO)
 
 bench: setup
 	$(BIN)/python -m bench.throughput

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stockstream.cli.main import main
+from stockstream.sources.replay.trades_file import SAMPLE
 
 DATA = Path(__file__).parents[1] / "data" / "xrp_eth_2019"
 LENGTHS_MS = {"1m": 60_000, "5m": 300_000, "1d": 86_400_000}
@@ -36,7 +37,7 @@ def rows(result: Result) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("interval", ["1m", "5m"])
 def test_real_trades_give_the_candles_of_another_program(interval: str) -> None:
-    ours = rows(run(str(DATA / "trades.csv.gz"), "--interval", interval))
+    ours = rows(run(str(SAMPLE), "--interval", interval))
     with (DATA / f"candles_{interval}.csv").open() as file:
         theirs = list(csv.DictReader(file))
     assert len(ours) == len(theirs) == {"1m": 2469, "5m": 706}[interval]
@@ -48,7 +49,7 @@ def test_real_trades_give_the_candles_of_another_program(interval: str) -> None:
 
 
 def test_a_minute_without_a_trade_has_no_row_and_days_are_utc() -> None:
-    days = rows(run(str(DATA / "trades.csv.gz"), "--interval", "1d"))
+    days = rows(run(str(SAMPLE), "--interval", "1d"))
     assert [int(day["start_ms"]) % 86_400_000 for day in days] == [0, 0, 0]
     assert sum(int(day["trades"]) for day in days) == 12_477
 

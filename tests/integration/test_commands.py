@@ -20,9 +20,9 @@ from click.testing import CliRunner, Result
 from stockstream.cli.main import main
 from stockstream.codecs import Registry, TickDecoder
 from stockstream.models import Tick
+from stockstream.sources.replay.trades_file import SAMPLE
 from stockstream.testing.wait import wait_until
 
-TRADES = Path(__file__).parents[1] / "data" / "xrp_eth_2019" / "trades.csv.gz"
 PARTITIONS = 3
 
 
@@ -63,12 +63,12 @@ def ticks(kafka: Any, registry: Any, topic: str) -> list[tuple[int, Tick]]:
 
 
 def test_replay_writes_every_trade_as_a_tick_that_is_never_late(kafka: Any, registry: Any, prefix: str) -> None:
-    result = run("replay", str(TRADES), "--symbol", "BINANCE:XRPETH", "--speed", "max")
+    result = run("replay", str(SAMPLE), "--symbol", "BINANCE:XRPETH", "--speed", "max")
     assert result.exit_code == 0, result.output
     topic = f"replay-{prefix}yfinance"
     assert f"12,477 of 12,477 trades written to {topic}" in result.stdout
     written = ticks(kafka, registry, topic)
-    with gzip.open(TRADES, "rt") as file:
+    with gzip.open(SAMPLE, "rt") as file:
         trades = list(csv.DictReader(file))
     assert [tick for _, tick in written] == [
         Tick(
@@ -110,7 +110,7 @@ def test_replay_that_is_stopped_writes_what_it_has_and_says_how_much(
     kafka: Any, registry: Any, prefix: str, number: signal.Signals, code: int
 ) -> None:
     topic = f"replay-{prefix}yfinance"
-    arguments = [sys.executable, "-m", "stockstream", "replay", str(TRADES), "--speed", "100"]
+    arguments = [sys.executable, "-m", "stockstream", "replay", str(SAMPLE), "--speed", "100"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         wait_until(
             lambda: topic in kafka.topics.names() and sum(kafka.topics.end_offsets(topic).values()) > 0,

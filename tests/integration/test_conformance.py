@@ -14,6 +14,7 @@ from oracle import assert_candles, expected_candles
 from places import Found, by_http, by_sql
 
 from stockstream.models import Tick
+from stockstream.sources.replay.trades_file import SAMPLE
 from stockstream.testing.clickhouse import ClickHouseFacade
 from stockstream.testing.kafka import KafkaCluster
 from stockstream.testing.registry import RegistryServer
@@ -29,7 +30,7 @@ AHEAD = 1500
 
 @pytest.fixture(scope="module")
 def trades() -> list[Tick]:
-    with gzip.open(DATA / "trades.csv.gz", "rt") as file:
+    with gzip.open(SAMPLE, "rt") as file:
         return [
             Tick(
                 SYMBOL,

@@ -17,8 +17,6 @@ from stockstream.cli.columns import parse_columns, parse_symbol
 from stockstream.cli.demo.outcome import outcome_of, warm_up
 from stockstream.cli.demo.source import (
     LIVE_SYMBOLS,
-    SAMPLE,
-    SAMPLE_SYMBOL,
     SYMBOLS,
     Replay,
     a_file,
@@ -30,7 +28,7 @@ from stockstream.cli.ending import Ending
 from stockstream.cli.replay import parse_speed
 from stockstream.errors import StockstreamError
 from stockstream.models import check_symbol
-from stockstream.sources.replay.trades_file import DEFAULT_SYMBOL, TradesFile
+from stockstream.sources.replay.trades_file import DEFAULT_SYMBOL, SAMPLE, SAMPLE_SYMBOL, TradesFile
 from stockstream.startup import check_port, claim
 
 _EPOCHS = 128

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from math import inf
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +23,9 @@ COLUMNS = ("event_ms", "trade_id", "side", "price", "size", "symbol")
 """The names of a file's columns, which ``columns`` may map to others; ``side`` is not read."""
 
 DEFAULT_SYMBOL = "TRADES"
+SAMPLE = Path(__file__).with_name("sample.csv.gz")
+"""Two days of real trades of Ripple against Ether at Binance (2019-10-11 to 13): public facts."""
+SAMPLE_SYMBOL = "BINANCE:XRPETH"
 _REQUIRED = ("event_ms", "trade_id", "price", "size")
 _GZIP_MAGIC = b"\x1f\x8b"
 _GREATEST_LONG = 2**63 - 1

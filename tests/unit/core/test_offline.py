@@ -13,6 +13,7 @@ from reference import reference_candles
 from stockstream.core.offline import OfflineEngine
 from stockstream.core.verdict import Policy
 from stockstream.models import Candle, Tick, Verdict
+from stockstream.sources.replay.trades_file import SAMPLE
 
 DATA = Path(__file__).parents[2] / "data" / "xrp_eth_2019"
 SYMBOL = "BINANCE:XRPETH"
@@ -20,7 +21,7 @@ SYMBOL = "BINANCE:XRPETH"
 
 @pytest.fixture(scope="module")
 def trades() -> list[Tick]:
-    with gzip.open(DATA / "trades.csv.gz", "rt") as file:
+    with gzip.open(SAMPLE, "rt") as file:
         return [
             Tick(SYMBOL, int(row["event_ms"]), float(row["price"]), float(row["size"]), trade_id=int(row["trade_id"]))
             for row in csv.DictReader(file)
