@@ -43,8 +43,9 @@ class ClickHouseSink:
     """A `Sink` in ClickHouse, server or embedded.
 
     ``url`` is ``http://user:password@host:8123/database`` (or https), or ``chdb:///absolute/path`` for the embedded
-    engine, of which a process can have one. ``database`` is used where the URL names none. ``tick_retention_days``
-    is applied on start; 0 keeps the archive for ever. ``epoch`` counts the rebirths of the tick topics. Raises `SettingsError` for a URL that is none of these.
+    engine, of which a process can have one. ``database`` is used where the URL names none. ``tick_retention_days`` is
+    applied on start; 0 keeps the archive for ever. ``epoch`` counts the rebirths of the tick topics. Raises
+    `SettingsError` for a URL that is none of these.
     """
 
     def __init__(

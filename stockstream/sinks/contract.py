@@ -23,8 +23,9 @@ class ArchivedTick:
 class Sink(Protocol):
     """A store in which a row sent again changes nothing.
 
-    A candle is identified by `Candle.key` and its greatest version counts, in whatever order versions arrive; a tick
-    is identified by (topic, partition, offset) within an epoch of the topic. So delivery at least once gives the effect of once.
+    A candle is identified by `Candle.key` and its greatest version counts, in whatever order versions arrive; a tick is
+    identified by (topic, partition, offset) within an epoch of the topic. So delivery at least once gives the effect of
+    once.
 
     Every method raises `SinkUnreachable` for what may pass (network, time-out, overload, login, missing table, full
     disk) and `SinkRefused` for rows that would be refused for ever.

@@ -22,9 +22,7 @@ from stockstream.sources.yahoo.fake import FakeYahoo, Market, instruments
 from stockstream.sources.yahoo.fake.market import DAY_MS
 
 SYMBOLS = 300
-LIVE_SYMBOLS = tuple(
-    ["AAPL", "MSFT", "NVDA", "AMZN", "TSLA", "SPY", "^GSPC", "ES=F", "BTC-USD", "ETH-USD", "SOL-USD", "VCB.VN"]
-)
+LIVE_SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN", "TSLA", "^GSPC", "ES=F", "BTC-USD", "ETH-USD", "VCB.VN")
 
 _TRADES_PER_S = 100.0
 _LOTS_A_TRADE = 200  # about twice what one has: the volume of the day must not begin below where the last run ended
