@@ -144,9 +144,9 @@ class Ingest(Service):
                 continue
             if held.leave_by_ms is None:
                 held.leave_by_ms = self._now_ms() + _HAND_OVER_MS
-            gone = not any(name == connection for name in self._allocated())
-            if gone or self._liveness.taken_over(connection) or self._now_ms() >= held.leave_by_ms:
-                await self._close(connection)
+            is_gone = connection not in self._allocated()
+            if is_gone or self._liveness.taken_over(connection) or self._now_ms() >= held.leave_by_ms:
+                await self._close(connection, is_gone)
 
     def _allocated(self) -> Mapping[ConnectionId, Sequence[str]]:
         # Those of sources that no topic of ours is for are others' business.
@@ -160,16 +160,20 @@ class Ingest(Service):
         self._held[connection] = _Held(runner, task, before)
         log.info("%s: opening for %d symbols", connection, len(symbols))
 
-    async def _close(self, connection: ConnectionId) -> None:
+    async def _close(self, connection: ConnectionId, is_gone: bool = False) -> None:
+        """Let go of a connection; ``is_gone``: nobody is to have it any more."""
         held = self._held.pop(connection)
+        # Neither the time that closing takes nor that of a connection that was down may count as watched.
+        until_ms = self._now_ms() if _delivers(held) else None
         await held.runner.stop()
         await held.task
         self._reporter.closed(connection, held.runner.status)
-        emitter = self._emitters[connection.source]
-        at_ms = self._now_ms()
-        if await emitter.flush(_HAND_OVER_MS / 1000) and not self._liveness.taken_over(connection):
-            with suppress(BrokerUnreachable):
-                await self._liveness.tell(connection, at_ms)
+        is_written = await self._emitters[connection.source].flush(_HAND_OVER_MS / 1000)
+        with suppress(BrokerUnreachable):
+            if is_gone:
+                await self._liveness.forget(connection)
+            elif is_written and until_ms is not None and not self._liveness.taken_over(connection):
+                await self._liveness.tell(connection, until_ms)
         log.info("%s: closed", connection)
 
     async def _account_for(self, connection: ConnectionId, held: _Held) -> None:
@@ -197,9 +201,7 @@ class Ingest(Service):
         due = [
             connection
             for connection, held in self._held.items()
-            if held.before is None
-            and held.runner.status.state == "streaming"
-            and now_ms - held.told_ms >= _TELL_EVERY_MS
+            if _delivers(held) and now_ms - held.told_ms >= _TELL_EVERY_MS
         ]
         for source in {connection.source for connection in due}:
             if not await self._emitters[source].flush(_FLUSH_S):
@@ -212,6 +214,11 @@ class Ingest(Service):
 
     def _all_taken_over(self) -> bool:
         return all(self._liveness.taken_over(connection) for connection in self._held)
+
+
+def _delivers(held: _Held) -> bool:
+    """Whether it is connected, and has told what was missed before."""
+    return held.before is None and held.runner.status.state == "streaming"
 
 
 def _hole(connection: ConnectionId, symbol: str, first_ms: int, until_ms: int) -> Tick:

@@ -53,6 +53,10 @@ class Liveness:
         value = json.dumps({"worker": self.worker, "until_ms": until_ms})
         await self._send(str(connection).encode(), value.encode())
 
+    async def forget(self, connection: ConnectionId) -> None:
+        """Say that nobody has the connection, nor misses anything of it."""
+        await self._send(str(connection).encode(), None)
+
     def _take(self, record: ConsumerRecord) -> None:
         try:
             name = record.key.decode()

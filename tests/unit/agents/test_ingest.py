@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from stockstream.agents.ingest import Ingest
+from stockstream.agents.liveness import Alive
 from stockstream.core.allocation import ConnectionId
 from stockstream.models import Subscription, Tick
 from stockstream.sources.status import Status, SymbolStatus
 
 
 class Emitter:
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, int | None]] = []
+
     async def send(self, ticks: Sequence[Tick]) -> None:
-        raise AssertionError("nothing was missed")
+        self.told += [(tick.kind, tick.event_time, tick.until) for tick in ticks]
 
     async def flush(self, timeout_s: float) -> bool:
         return True
 
 
 class Runner:
-    def __init__(self, symbols: Sequence[str]) -> None:
+    def __init__(self, symbols: Sequence[str], on_stop: Callable[[], None]) -> None:
+        self.on_stop = on_stop
         self.status = Status("streaming", 1, symbols={symbol: SymbolStatus() for symbol in symbols})
         self._stopped = asyncio.Event()
 
@@ -32,6 +37,7 @@ class Runner:
         await self._stopped.wait()
 
     async def stop(self) -> None:
+        self.on_stop()
         self._stopped.set()
 
     async def add(self, symbols: Sequence[str]) -> None:
@@ -61,17 +67,26 @@ class Scene:
         ready = SimpleNamespace(ready=True)
         self.watched: dict[str, Subscription] = {}
         self.reporter = Reporter()
-        self.told: list[str] = []
+        self.known: dict[str, Alive] = {}
+        self.emitter = Emitter()
+        self.now_ms = 1
 
         async def tell(connection: ConnectionId, until_ms: int) -> None:
-            self.told.append(str(connection))
+            self.known[str(connection)] = Alive("we", until_ms)
+
+        async def forget(connection: ConnectionId) -> None:
+            self.known.pop(str(connection), None)
 
         liveness = SimpleNamespace(
-            follower=ready, of=lambda connection: None, taken_over=lambda connection: False, tell=tell
+            follower=ready,
+            of=lambda connection: self.known.get(str(connection)),
+            taken_over=lambda connection: False,
+            tell=tell,
+            forget=forget,
         )
         fakes: dict[str, Any] = {
-            "emitters": {"yahoo": Emitter()},
-            "make_runner": lambda connection, symbols: Runner(symbols),
+            "emitters": {"yahoo": self.emitter},
+            "make_runner": lambda connection, symbols: Runner(symbols, self.pass_time),
             "reporter": self.reporter,
         }
         subscriptions: Any = SimpleNamespace(follower=ready, watched=self.watched)
@@ -83,9 +98,12 @@ class Scene:
             partition_of=lambda key: 0,
             owned=lambda: {0},
             has_peers=lambda: False,
-            now_ms=lambda: 1,
+            now_ms=lambda: self.now_ms,
             **fakes,
         )
+
+    def pass_time(self) -> None:
+        self.now_ms += 2000
 
     def watch(self, source: str, *symbols: str) -> None:
         self.watched.update({symbol: Subscription(symbol, source, "cli", 1) for symbol in symbols})
@@ -117,3 +135,64 @@ async def test_symbols_of_a_source_that_is_not_ours_are_left_alone(scene: Scene)
     scene.watch("nowhere", "NOWHERE:B")
     await scene.ingest._look()
     assert scene.open() == {"yahoo/0": ["A"]}
+
+
+def runner_of(scene: Scene, connection: str) -> Any:
+    return scene.ingest._held[ConnectionId("yahoo", int(connection[-1]))].runner
+
+
+async def test_closing_takes_time_that_does_not_count_as_watched(scene: Scene) -> None:
+    scene.watch("yahoo", "A")
+    await scene.ingest._look()
+    scene.now_ms = 5000
+    await scene.ingest.on_stop()
+    assert scene.known == {"yahoo/0": Alive("we", 5000)}
+
+
+async def test_what_was_missed_while_a_connection_was_down_is_not_hidden_by_closing_it(scene: Scene) -> None:
+    scene.now_ms = 1000
+    scene.watch("yahoo", "A")
+    await scene.ingest._look()
+    runner_of(scene, "yahoo/0").status.state = "waiting"
+    scene.now_ms = 60_000
+    await scene.ingest.on_stop()
+    assert scene.known == {"yahoo/0": Alive("we", 1000)}
+
+
+async def test_a_hole_that_was_not_told_yet_is_left_to_the_next_worker(scene: Scene) -> None:
+    scene.known["yahoo/0"] = Alive("another", 1000)
+    scene.watch("yahoo", "A")
+    await scene.ingest._look()
+    runner_of(scene, "yahoo/0").status.connections = 1
+    runner_of(scene, "yahoo/0").status.since_ms = 8000
+    scene.now_ms = 9000
+    await scene.ingest._look()
+    await scene.ingest.on_stop()
+    assert (scene.known, scene.emitter.told) == ({"yahoo/0": Alive("another", 1000)}, [])
+
+
+async def test_the_hole_of_a_worker_that_is_lost_is_told_once(scene: Scene) -> None:
+    scene.known["yahoo/0"] = Alive("another", 1000)
+    scene.watch("yahoo", "A", "B")
+    await scene.ingest._look()
+    runner_of(scene, "yahoo/0").status.connections = 1
+    runner_of(scene, "yahoo/0").status.since_ms = 8000
+    for scene.now_ms in (9000, 13_000, 14_000):
+        await scene.ingest._look()
+    assert scene.emitter.told == [("gap", 1000, 8000), ("gap", 1000, 8000)]
+    assert scene.known == {"yahoo/0": Alive("we", 14_000)}
+
+
+async def test_a_connection_that_was_not_wanted_for_a_while_has_missed_nothing(scene: Scene) -> None:
+    scene.watch("yahoo", "A")
+    await scene.ingest._look()
+    del scene.watched["A"]
+    await scene.ingest._look()
+    assert scene.known == {}
+    scene.watch("yahoo", "B")
+    scene.now_ms += 60_000
+    await scene.ingest._look()
+    runner_of(scene, "yahoo/0").status.connections = 1
+    scene.now_ms += 60_000
+    await scene.ingest._look()
+    assert scene.emitter.told == []
