@@ -200,8 +200,7 @@ class Reporter:
         at_ms = _opens_ms([each.feed for each in connected], now_ms)
         if at_ms is not None:
             log.info(
-                "the markets of the %d symbols that are watched here are closed: they open by %s, holidays aside",
-                len(watched),
+                "the markets of all symbols watched here are closed: the first opens by %s, holidays aside",
                 datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%A %H:%M UTC"),
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,7 +32,13 @@ def venue() -> Iterator[str]:
 
 @pytest.fixture
 def system(kafka: KafkaCluster, registry: RegistryServer, venue: str) -> Iterator[System]:
-    settings = {"sink_enabled": "false", "yahoo_url": venue, "partitions": "3", "replication": "1"}
+    settings = {
+        "sink_enabled": "false",
+        "yahoo_url": venue,
+        "partitions": "3",
+        "report_interval_s": "1",
+        "replication": "1",
+    }
     with System(kafka.bootstrap, registry.url, "http://127.0.0.1:9", **settings) as system:
         yield system
 
@@ -80,6 +87,15 @@ def test_what_a_running_worker_watches_is_changed_without_asking_it(system: Syst
     assert (removed.returncode, removed.stdout) == (1, "AAPL: watched no longer\n")
     assert removed.stderr == "stockstream: NOBODY: not watched (stockstream subscribe --list shows what is)\n"
     wait_until(lambda: "AAPL" not in watched(worker), 30, "the subscription to go")
+
+    worker.stop()
+    log = worker.log.read_text()
+    assert re.search(r"yahoo: [0-9,]+ of [0-9,]+ records written to .*, 1 of 1 connections streaming", log)
+    table = log[log.rindex("yahoo: records of each symbol") :]
+    assert {row[1] for row in re.finditer(r"│ (\S+) +│ +[1-9][0-9,]* │", table)} == {"AAPL", "BTC-USD", "MSFT"}
+    counts = re.search(r"([0-9,]+) of ([0-9,]+) records written", table)
+    assert counts is not None
+    assert counts[1] == counts[2]
 
 
 def test_before_any_worker_the_topic_is_made_as_a_worker_would(system: System) -> None:

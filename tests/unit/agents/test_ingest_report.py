@@ -201,7 +201,7 @@ def test_on_a_weekend_one_line_says_when_the_markets_open(caplog: pytest.LogCapt
     assert closed_lines(caplog) == []  # the last known prices are still on their way
     scene.run(SATURDAY_MS + HOUR_MS, 10_000)
     assert closed_lines(caplog) == [
-        "the markets of the 3 symbols that are watched here are closed: they open by Monday 14:30 UTC, holidays aside"
+        "the markets of all symbols watched here are closed: the first opens by Monday 14:30 UTC, holidays aside"
     ]
     scene.run(SATURDAY_MS + 2 * DAY_MS + 15 * HOUR_MS, 60_000)  # on Monday they are open
     scene.run(SATURDAY_MS + 3 * DAY_MS, 60_000)
