@@ -1,6 +1,6 @@
 """Ticks into a topic: whole record batches, in order for each symbol, through outages of any length.
 
-aiokafka's own ``send`` costs some 50 µs a message. Here ticks of a few milliseconds are put into one record batch for
+aiokafka's own ``send`` costs some 50 µs a message. Here what comes within a few milliseconds makes one record batch for
 each partition, of which one is under way at a time: what comes meanwhile makes the next one. That keeps the order when
 a batch has to be sent again. At least once: a batch whose fate nobody knows is sent again.
 """
@@ -15,40 +15,57 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
+from stockstream.broker.batch_client import BatchClient, Record
 from stockstream.broker.connection import Connection
 from stockstream.broker.holes import Holes
 from stockstream.broker.latency import Latency
 from stockstream.broker.topics import unreachable
 from stockstream.core.backoff import full_jitter
-from stockstream.errors import BrokerUnreachable, InvalidInput
+from stockstream.errors import InvalidInput
 from stockstream.models import Tick
 
 log = logging.getLogger(__name__)
 
-_BATCH_BYTES = 400_000
-_REQUEST_TIMEOUT_MS = 10_000
 _CONNECT_S = 9.0
 _STOP_S = 3.0
+_SOON_S = 0.001
 _LEVEL_BITS = 0x7FFFFFFF
 
-Record = tuple[bytes, bytes, float]
-"""Key, value, and the steady time (s) at which it was accepted."""
+
+class Client(Protocol):
+    """What the producer needs of a `BatchClient`."""
+
+    async def start(self) -> set[int]:
+        """Connect; the topic's partitions."""
+        ...
+
+    def take(self, partition: int, waiting: deque[Record], now_ms: int) -> list[Record]:
+        """Make a batch of what waits."""
+        ...
+
+    def send(self) -> None:
+        """Send what was taken."""
+        ...
+
+    async def stop(self) -> None:
+        """Leave."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """One partition: what waits, in order, and what is under way with ``client``."""
+    """One partition: what waits, in order, and what is under way; how many it ever took and had acknowledged."""
 
     partition: int
     waiting: deque[Record] = field(default_factory=deque)
     sent: list[Record] = field(default_factory=list)
-    client: Any = None
+    accepted: int = 0
+    acknowledged: int = 0
 
 
 @dataclass(slots=True)
@@ -77,9 +94,10 @@ class TickProducer:
     """Writes ticks to ``topic``, keyed by symbol and partitioned by murmur2 over the key.
 
     ``encode`` makes a record's value; it may raise `InvalidInput` for what it cannot carry, which is counted. Ticks
-    are collected for ``linger_ms``. At most ``buffer_ticks`` (and one call more a caller) wait for Kafka. While
-    the buffer is full `send` waits, and when it has been full for ``shed_after_s`` ticks are shed, counted, and
-    remembered as a hole, which is told by a ``gap`` record of cause ``shed`` as soon as there is room.
+    leave at once, but not sooner than ``linger_ms`` after those before them. At most ``buffer_ticks`` (and one call
+    more a caller) wait for Kafka. While the buffer is full `send` waits, and when it has been full for ``shed_after_s``
+    ticks are shed, counted, and remembered as a hole, which is told by a ``gap`` record of cause ``shed`` as soon as
+    there is room.
     """
 
     def __init__(
@@ -93,7 +111,7 @@ class TickProducer:
         compression: str | None = None,
         buffer_ticks: int = 50_000,
         shed_after_s: float = 30.0,
-        make_client: Callable[..., Any] = AIOKafkaProducer,
+        make_client: Callable[..., Client] = BatchClient,
     ) -> None:
         self.topic = topic
         self.counts = Counts()
@@ -104,11 +122,12 @@ class TickProducer:
         self._linger_s, self._compression = linger_ms / 1000, compression
         self._most, self._shed_after_s = buffer_ticks, shed_after_s
         self._make_client = make_client
-        self._client: Any = None
-        self._lanes: list[_Lane] = []
+        self._client: Client | None = None
+        self._lanes: dict[int, _Lane] = {}
         self._holes = Holes(now_ms)
         self._room = asyncio.Event()
-        self._empty = asyncio.Event()
+        self._flushing: list[asyncio.Future[None]] = []
+        self._shipped_s = 0.0
         self._full_since_s: float | None = None
         self._is_patient = True
         self._is_scheduled = False
@@ -118,13 +137,10 @@ class TickProducer:
     async def start(self) -> None:
         """Connect; the topic must exist. Raises `BrokerUnreachable`."""
         try:
-            client = await asyncio.wait_for(self._connect(), _CONNECT_S)
-            partitions = await asyncio.wait_for(client.partitions_for(self.topic), _CONNECT_S)
+            self._client, partitions = await self._connect()
         except (KafkaError, OSError) as error:
             raise unreachable(self._connection, error) from error
-        self._client = client
-        self._lanes = [_Lane(partition) for partition in sorted(partitions)]
-        self._empty.set()
+        self._lanes = {partition: _Lane(partition) for partition in sorted(partitions)}
         self._room.set()
 
     @property
@@ -142,9 +158,17 @@ class TickProducer:
         self._accept(ticks)
 
     async def flush(self, timeout_s: float) -> bool:
-        """Wait until all that was taken is acknowledged; False if that takes longer than ``timeout_s``."""
+        """Wait until all that was taken before is acknowledged, and all that was shed before told of.
+
+        False if that takes longer than ``timeout_s``. What is taken meanwhile does not matter.
+        """
         try:
-            await asyncio.wait_for(self._empty.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                while self._holes:
+                    await self._progress()
+                wanted = [(lane, lane.accepted) for lane in self._lanes.values()]
+                while any(lane.acknowledged < count for lane, count in wanted):
+                    await self._progress()
         except TimeoutError:
             return False
         return True
@@ -169,6 +193,12 @@ class TickProducer:
             await _leave(client)
         return self.buffered
 
+    async def _progress(self) -> None:
+        """Wait for an acknowledgement."""
+        future = asyncio.get_running_loop().create_future()
+        self._flushing.append(future)
+        await future
+
     async def _wait_for_room(self) -> bool:
         while self._full_since_s is not None and self._is_patient:
             left_s = self._full_since_s + self._shed_after_s - time.monotonic()
@@ -187,100 +217,89 @@ class TickProducer:
             self._holes.add(tick)
 
     def _accept(self, ticks: Iterable[Tick]) -> None:
-        now_s, taken = time.monotonic(), 0
+        now_s, taken, symbols, encode = time.monotonic(), 0, self.symbols, self._encode
         for tick in ticks:
-            count = self.symbols.get(tick.symbol) or self._count_of(tick.symbol)
+            count = symbols.get(tick.symbol) or self._count_of(tick.symbol)
             try:
-                value = self._encode(tick)
+                value = encode(tick)
             except InvalidInput as error:
                 if not self.counts.refused:
                     log.warning("not written: %s", error)
                 self.counts.refused += 1
                 continue
             count.accepted += 1
-            count.lane.waiting.append((count.key, value, now_s))
+            lane = count.lane
+            lane.accepted += 1
+            lane.waiting.append((count.key, value, now_s))
             taken += 1
         if not taken:
             return
         self.counts.accepted += taken
         self.buffered += taken
-        self._empty.clear()
         if self.buffered >= self._most and self._full_since_s is None:
             self._full_since_s = now_s
             self._room.clear()
-        self._schedule(self._linger_s)
+        self._schedule(now_s)
 
     def _count_of(self, symbol: str) -> SymbolCount:
         count = self.symbols.get(symbol)
         if count is None:
             key = symbol.encode()
-            lane = self._lanes[(murmur2(key) & _LEVEL_BITS) % len(self._lanes)]
-            count = self.symbols[symbol] = SymbolCount(key, lane)
+            partition = sorted(self._lanes)[(murmur2(key) & _LEVEL_BITS) % len(self._lanes)]
+            count = self.symbols[symbol] = SymbolCount(key, self._lanes[partition])
         return count
 
-    def _schedule(self, delay_s: float) -> None:
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            asyncio.get_running_loop().call_later(delay_s, self._ship)
+    def _schedule(self, now_s: float) -> None:
+        """As few requests as the linger allows: a request costs more than the records in it."""
+        if self._is_scheduled:
+            return
+        self._is_scheduled = True
+        wait_s = self._shipped_s + self._linger_s - now_s
+        if wait_s < _SOON_S:
+            asyncio.get_running_loop().call_soon(self._ship)
+        else:
+            asyncio.get_running_loop().call_later(wait_s, self._ship)
 
     def _ship(self) -> None:
         self._is_scheduled = False
         client = self._client
         if client is None:
             return
-        batches = []
-        for lane in self._lanes:
+        now_ms, has_some = time.time_ns() // 1_000_000, False
+        for lane in self._lanes.values():
             if lane.waiting and not lane.sent:
-                batches.append((lane, self._batch(client, lane)))
-        if batches:
-            self._spawn(self._submit(client, batches))
+                lane.sent = client.take(lane.partition, lane.waiting, now_ms)
+                has_some = True
+        if has_some:
+            self._shipped_s = time.monotonic()
+            client.send()
 
-    def _batch(self, client: Any, lane: _Lane) -> Any:
-        """A batch of as much as fits of what waits; the lane remembers it as sent."""
-        batch, waiting, now_ms = client.create_batch(), lane.waiting, int(time.time() * 1000)
-        while waiting:
-            key, value, _ = waiting[0]
-            if batch.append(timestamp=now_ms, key=key, value=value) is None:
-                break
-            lane.sent.append(waiting.popleft())
-        lane.client = client
-        batch.close()
-        return batch
-
-    async def _submit(self, client: Any, batches: Sequence[tuple[_Lane, Any]]) -> None:
-        for lane, batch in batches:
-            if client is not self._client:
-                return
-            try:
-                future = await client.send_batch(batch, self.topic, partition=lane.partition)
-            except Exception as error:  # its assertions too: whatever it is, a new client begins from clean state
-                self._give_up(client, error)
-            else:
-                future.add_done_callback(lambda sent, lane=lane: self._settle(client, lane, sent))
-
-    def _settle(self, client: Any, lane: _Lane, sent: Any) -> None:
-        error = None if sent.cancelled() else sent.exception()
-        if sent.cancelled() or error is not None:
-            self._give_up(client, error)
-            return
-        if lane.client is not client:
-            return  # too late: its records are being sent again
-        now_s, records = time.monotonic(), lane.sent
-        lane.sent = []
-        for _, _, accepted_s in records:
-            self.latency.add(now_s - accepted_s)
-        self.counts.acknowledged += len(records)
-        self.counts.batches += 1
-        self.buffered -= len(records)
+    def _acknowledged(self, partitions: Iterable[int]) -> None:
+        now_s, done, delays = time.monotonic(), 0, dict[float, int]()
+        is_more = False
+        for partition in partitions:
+            lane = self._lanes[partition]
+            for _, _, accepted_s in lane.sent:
+                delays[accepted_s] = delays.get(accepted_s, 0) + 1
+            lane.acknowledged += len(lane.sent)
+            done += len(lane.sent)
+            lane.sent = []
+            self.counts.batches += 1
+            is_more = is_more or bool(lane.waiting)
+        for accepted_s, count in delays.items():
+            self.latency.add(now_s - accepted_s, count)
+        self.counts.acknowledged += done
+        self.buffered -= done
         if self.buffered < self._most and self._full_since_s is not None:
             self._full_since_s = None
             self._room.set()
             self._tell_holes()
-        if not self.buffered:
-            self._empty.set()
-        elif lane.waiting:
-            # As few requests as the linger allows: a request costs more than the records in it.
-            self._schedule(lane.waiting[0][2] + self._linger_s - now_s)
+        if is_more:
+            self._schedule(now_s)
+        for future in self._flushing:
+            if not future.done():
+                future.set_result(None)
+        self._flushing.clear()
 
     def _tell_holes(self) -> None:
         records = self._holes.close()
@@ -288,47 +307,45 @@ class TickProducer:
             log.warning("topic %s takes records again: %d ticks were shed", self.topic, self.counts.shed)
             self._accept(records)
 
-    def _give_up(self, client: Any, error: BaseException | None) -> None:
-        """What aiokafka retries it retries for ever; after any other failure its sequence numbers are of no use."""
-        if client is not self._client:
+    def _give_up(self, error: Exception) -> None:
+        """What may be retried the client retries for ever; after any other failure its sequence numbers are no use."""
+        client, self._client = self._client, None
+        if client is None:
             return
-        self._client = None
         self._failure = f"sending to topic {self.topic} failed: {error!r}"
         log.error("%s; sending again with a new producer", self._failure)
         self._spawn(self._begin_anew(client))
 
-    async def _begin_anew(self, client: Any) -> None:
+    async def _begin_anew(self, client: Client) -> None:
         await _leave(client)
-        for lane in self._lanes:
+        for lane in self._lanes.values():
             self.counts.resent += len(lane.sent)
             lane.waiting.extendleft(reversed(lane.sent))
-            lane.sent, lane.client = [], None
+            lane.sent = []
         for delay_s in full_jitter(0.2, 5.0, random.Random()):  # noqa: S311 - jitter is no secret
             await asyncio.sleep(delay_s)
             try:
-                self._client = await asyncio.wait_for(self._connect(), _CONNECT_S)
-            except (BrokerUnreachable, KafkaError, OSError) as error:
+                self._client, _ = await self._connect()
+            except (KafkaError, OSError) as error:
                 self._failure = str(unreachable(self._connection, error))
                 continue
             self._failure = None
             return self._ship()
 
-    async def _connect(self) -> Any:
+    async def _connect(self) -> tuple[Client, set[int]]:
+        """A new client, and the topic's partitions."""
         client = self._make_client(
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=0,
-            max_batch_size=_BATCH_BYTES,
-            compression_type=self._compression,
-            request_timeout_ms=_REQUEST_TIMEOUT_MS,
-            **self._connection.aiokafka(),
+            self._connection.aiokafka(),
+            self.topic,
+            compression=self._compression,
+            on_acknowledged=self._acknowledged,
+            on_failed=self._give_up,
         )
         try:
-            await client.start()
+            return client, await asyncio.wait_for(client.start(), _CONNECT_S)
         except BaseException:
             await _leave(client)
             raise
-        return client
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -336,13 +353,9 @@ class TickProducer:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _leave(client: Any) -> None:
+async def _leave(client: Client) -> None:
     """Stop a client in good order if its brokers answer, and let go of it if they do not."""
-    stopping = asyncio.ensure_future(client.stop())
-    await asyncio.wait((stopping,), timeout=_STOP_S)
-    if not stopping.done():
-        stopping.cancel()
-        await asyncio.wait((stopping,))
-        await client.client.close()
-    elif (error := stopping.exception()) is not None:
+    try:
+        await asyncio.wait_for(client.stop(), _STOP_S)
+    except Exception as error:  # it is not needed any more, whatever state it is in
         log.info("the producer did not stop cleanly: %r", error)

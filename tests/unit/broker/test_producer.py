@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError, OutOfOrderSequenceNumber
 from aiokafka.partitioner import DefaultPartitioner
 
+from stockstream.broker.batch_client import Record
 from stockstream.broker.connection import Connection
 from stockstream.broker.producer import TickProducer
 from stockstream.errors import BrokerUnreachable, InvalidInput
@@ -19,21 +20,6 @@ from stockstream.testing.wait import wait_until_async
 
 PARTITIONS = 5
 Log = dict[int, list[tuple[bytes, bytes]]]
-
-
-class Batch:
-    def __init__(self, most: int) -> None:
-        self.records: list[tuple[bytes, bytes]] = []
-        self._most = most
-
-    def append(self, *, timestamp: int, key: bytes, value: bytes) -> object | None:
-        if len(self.records) == self._most:
-            return None
-        self.records.append((key, value))
-        return object()
-
-    def close(self) -> None:
-        pass
 
 
 class Broker:
@@ -47,28 +33,29 @@ class Broker:
         self.clients: list[Client] = []
         self.batches = 0
         self.most = 1000
-        self.waiting: list[tuple[asyncio.Future[Any], int, Batch]] = []
+        self.waiting: list[tuple[Client, int]] = []
 
-    def client(self, **options: Any) -> Client:
-        self.options = options
-        self.clients.append(Client(self))
+    def client(self, options: Any, topic: str, **callbacks: Any) -> Client:
+        self.clients.append(Client(self, **callbacks))
         return self.clients[-1]
 
-    def take(self, future: asyncio.Future[Any], partition: int, batch: Batch) -> None:
+    def receive(self, client: Client, partition: int) -> None:
+        if client.stopped:
+            return
         if self.failures:
-            future.set_exception(self.failures.pop(0))
+            client.on_failed(self.failures.pop(0))
         elif self.answers:
             self.batches += 1
-            self.log[partition] += batch.records
-            future.set_result(None)
+            self.log[partition] += client.in_flight.pop(partition)
+            client.on_acknowledged([partition])
         else:
-            self.waiting.append((future, partition, batch))
+            self.waiting.append((client, partition))
 
     def answer(self) -> None:
         self.answers = True
         waiting, self.waiting = self.waiting, []
-        for future, partition, batch in waiting:
-            self.take(future, partition, batch)
+        for client, partition in waiting:
+            self.receive(client, partition)
 
     @property
     def values(self) -> list[str]:
@@ -76,35 +63,32 @@ class Broker:
 
 
 class Client:
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-        self.client = self
-        self.in_flight: set[int] = set()
+    def __init__(self, broker: Broker, *, compression: str | None, on_acknowledged: Any, on_failed: Any) -> None:
+        self.on_acknowledged, self.on_failed = on_acknowledged, on_failed
+        self.in_flight: dict[int, list[tuple[bytes, bytes]]] = {}
         self.stopped = False
+        self._broker = broker
+        self._taken: list[int] = []
 
-    async def start(self) -> None:
+    async def start(self) -> set[int]:
         if not self._broker.is_up:
             raise KafkaConnectionError("down")
+        return set(range(PARTITIONS))
 
     async def stop(self) -> None:
         self.stopped = True
 
-    async def close(self) -> None:
-        pass
-
-    async def partitions_for(self, topic: str) -> set[int]:
-        return set(range(PARTITIONS))
-
-    def create_batch(self) -> Batch:
-        return Batch(self._broker.most)
-
-    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[Any]:
+    def take(self, partition: int, waiting: deque[Record], now_ms: int) -> list[Record]:
         assert partition not in self.in_flight, "two batches of one partition are under way"
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.in_flight.add(partition)
-        future.add_done_callback(lambda _: self.in_flight.discard(partition))
-        asyncio.get_running_loop().call_soon(self._broker.take, future, partition, batch)
-        return future
+        taken = [waiting.popleft() for _ in range(min(self._broker.most, len(waiting)))]
+        self.in_flight[partition] = [record[:2] for record in taken]
+        self._taken.append(partition)
+        return taken
+
+    def send(self) -> None:
+        partitions, self._taken = self._taken, []
+        for partition in partitions:
+            asyncio.get_running_loop().call_soon(self._broker.receive, self, partition)
 
 
 def encode(tick: Tick) -> bytes:
@@ -162,8 +146,6 @@ async def test_ticks_of_some_milliseconds_become_one_batch_a_partition(producer:
     assert (counts.accepted, counts.acknowledged, counts.shed, producer.buffered) == (40, 40, 0, 0)
     assert sum(producer.latency.counts) == 40
     assert (producer.symbols["S0"].accepted, producer.symbols["S6"].accepted) == (6, 5)
-    assert broker.options["acks"] == "all"
-    assert broker.options["enable_idempotence"]
 
 
 async def test_what_comes_while_a_batch_is_under_way_makes_the_next(producer: TickProducer, broker: Broker) -> None:
@@ -177,6 +159,39 @@ async def test_what_comes_while_a_batch_is_under_way_makes_the_next(producer: Ti
     assert await producer.flush(5)
     assert [value.split()[-1] for value in broker.values] == [str(n) for n in range(20)]
     assert broker.batches == 7
+
+
+async def test_flushing_waits_for_what_came_before_and_for_nothing_else(producer: TickProducer, broker: Broker) -> None:
+    broker.answers, broker.most = False, 10
+    await producer.send(ticks(0, 10, symbols=1))
+    await wait_until_async(lambda: broker.waiting, 5, "the first batch")
+    flushed = asyncio.create_task(producer.flush(60))
+    await asyncio.sleep(0)
+    await producer.send(ticks(10, 10, symbols=1))
+    later = asyncio.create_task(producer.flush(60))
+    await asyncio.sleep(0)
+    (client, partition), broker.waiting = broker.waiting[0], []
+    broker.answers = True
+    broker.receive(client, partition)
+    broker.answers = False
+    assert await flushed
+    assert producer.buffered == 10
+    await wait_until_async(lambda: broker.waiting, 5, "the second batch")
+    assert not later.done()
+    broker.answer()
+    assert await later
+
+
+async def test_flushing_waits_until_what_was_shed_is_told(producer: TickProducer, broker: Broker) -> None:
+    broker.answers = False
+    await producer.send(ticks(0, 50))
+    await producer.send([Tick("S1", 100, 1.0)])
+    assert producer.counts.shed == 1
+    flushed = asyncio.create_task(producer.flush(60))
+    await wait_until_async(lambda: broker.waiting, 5, "the batches")
+    broker.answer()
+    assert await flushed
+    assert "S1 gap 100" in broker.values
 
 
 async def test_a_full_buffer_makes_callers_wait_until_there_is_room(producer: TickProducer, broker: Broker) -> None:
