@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -20,12 +20,14 @@ from stockstream.sources.contract import Emit, Feed
 from stockstream.sources.coverage import Coverage
 from stockstream.sources.failure import cause_of, fatal_reason
 from stockstream.sources.status import State, Status, SymbolStatus, Throttle
+from stockstream.sources.stream import FrameStream
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TELL_EVERY_S = 60.0
 _LONGEST_PATIENCE = 16
+_SAME_MOMENT_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,10 @@ class Timing:
 
 
 class Socket(Protocol):
-    """What the runner needs of a ``websockets`` connection; all of it may raise `ConnectionClosed`."""
+    """What the runner needs of a `FrameStream`; all of it may raise `ConnectionClosed`."""
 
-    async def recv(self, *, decode: bool | None) -> Any:
-        """The next message; raises only when all that arrived has been taken."""
+    async def receive(self) -> list[bytes]:
+        """The messages that have arrived, at least one; raises only when all of them have been taken."""
         ...
 
     async def send(self, message: str) -> None:
@@ -74,8 +76,8 @@ class EmitFailed(RuntimeError):
 class ConnectionRunner:
     """Supervises one connection for up to as many symbols as its feed allows.
 
-    Every frame that arrives is parsed and awaited into ``emit`` before the next is read. ``now_ms`` (epoch ms) stamps
-    ticks and control records; ``steady_s`` and ``sleep`` measure waiting; ``open_socket`` connects to a URL.
+    The frames that arrive together are parsed and awaited into ``emit`` before more are read. ``now_ms`` (epoch ms)
+    stamps ticks and control records; ``steady_s`` and ``sleep`` measure waiting; ``open_socket`` connects to a URL.
     """
 
     def __init__(
@@ -205,9 +207,9 @@ class ConnectionRunner:
             watch = asyncio.create_task(self._watch(opened))
             while True:
                 # As bytes: a text that is no UTF-8 is a bad frame, and not the end of the connection.
-                frame = await opened.recv(decode=False)
+                frames = await opened.receive()
                 async with self._turn:
-                    await self._take(frame)
+                    await self._take(frames)
         finally:
             self._socket = None
             if watch is not None:
@@ -222,20 +224,27 @@ class ConnectionRunner:
             await opened.send(frame)
         await self._give(self._coverage.subscribed(symbols, now_ms))
 
-    async def _take(self, frame: bytes) -> None:
-        status, received_ms = self.status, self._now_ms()
-        status.frames += 1
-        try:
-            ticks = self.feed.parse(frame, received_ms)
-        except BadMessage as error:
-            status.bad_frames += 1
-            if (count := self._bad.due()) is not None:
-                log.warning("%s: %d bad frames, the last: %s", self.feed.name, count, error)
-            ticks = []
-        known = [tick for tick in ticks if self._is_known(tick, received_ms)]
+    async def _take(self, frames: Sequence[bytes]) -> None:
+        received_ms, parse = self._now_ms(), self.feed.parse
+        self.status.frames += len(frames)
+        known: list[Tick] = []
+        for frame in frames:
+            try:
+                ticks = parse(frame, received_ms)
+            except BadMessage as error:
+                self._tell_bad(error)
+                continue
+            for tick in ticks:
+                if self._is_known(tick, received_ms):
+                    known.append(tick)
         if known:
             await self._give(known)
         self._heard(received_ms)
+
+    def _tell_bad(self, error: BadMessage) -> None:
+        self.status.bad_frames += 1
+        if (count := self._bad.due()) is not None:
+            log.warning("%s: %d bad frames, the last: %s", self.feed.name, count, error)
 
     def _is_known(self, tick: Tick, received_ms: int) -> bool:
         seen = self.status.symbols.get(tick.symbol)
@@ -244,6 +253,9 @@ class ConnectionRunner:
             if (count := self._unasked.due()) is not None:
                 log.warning("%s: %d ticks that nobody asked for, the last of %s", self.feed.name, count, tick.symbol)
             return False
+        if 0 <= seen.received_ms - received_ms < _SAME_MOMENT_MS:
+            # Snapshots of one second are ordered by their reception: two of a symbol must not share a millisecond.
+            tick.producer_timestamp = received_ms = seen.received_ms + 1
         seen.ticks += 1
         seen.event_ms, seen.received_ms = tick.event_time, received_ms
         if self._silences and tick.kind != "quote":
@@ -312,15 +324,17 @@ class ConnectionRunner:
             task.cancel()
             await asyncio.wait((task, stop))
 
-    async def _open_websocket(self, url: str) -> Socket:
+    async def _open_websocket(self, url: str) -> FrameStream:
         # Frames are small: compression would cost more than it saves. Pings are ours: Kafka's slowness must not count.
-        return await connect(
+        opened = await connect(
             url,
             compression=None,
             open_timeout=self._timing.connect_s,
             close_timeout=self._timing.close_s,
             ping_interval=None,
+            create_connection=FrameStream,
         )
+        return cast(FrameStream, opened)
 
     def _delays(self) -> Iterator[float]:
         return full_jitter(self._timing.backoff_base_s, self._timing.backoff_cap_s, self._rng)

@@ -80,13 +80,16 @@ class ScriptedSocket:
             self._end = ConnectionClosedError(None if code is None else Close(code, ""), None)
             self._arrived.put_nowait(self._end)
 
-    async def recv(self, *, decode: bool | None) -> bytes:
-        assert decode is False
-        item = await self._arrived.get()
-        if isinstance(item, ConnectionClosed):
-            self._arrived.put_nowait(item)
-            raise item
-        return item
+    async def receive(self) -> list[bytes]:
+        items = [await self._arrived.get()]
+        while not self._arrived.empty():
+            items.append(self._arrived.get_nowait())
+        frames = [item for item in items if isinstance(item, bytes)]
+        if self._end is not None:
+            self._arrived.put_nowait(self._end)
+            if not frames:
+                raise self._end
+        return frames
 
     async def send(self, message: str) -> None:
         if self._end is not None:
@@ -349,10 +352,33 @@ async def test_ticks_that_nobody_asked_for_are_not_passed_on(scene: Scene) -> No
     assert {tick.symbol for tick in scene.ticks if tick.kind == "trade"} == {"A"}
 
 
+async def test_ticks_of_a_symbol_that_arrive_together_are_told_apart_by_their_reception(scene: Scene) -> None:
+    scene.venue.socket.arrive("A", "B A", "A")
+    await scene.time.pass_(0)
+    scene.venue.socket.arrive("A")
+    await scene.time.pass_(2)
+    scene.venue.socket.arrive("A")
+    await scene.time.pass_(0)
+    trades = [tick for tick in scene.ticks if (tick.kind, tick.symbol) == ("trade", "A")]
+    assert [tick.producer_timestamp - START_MS for tick in trades] == [0, 1, 2, 3, 2000]
+
+
+async def test_a_clock_that_is_set_back_is_followed(scene: Scene) -> None:
+    await scene.time.pass_(50)
+    scene.venue.socket.arrive("A")
+    await scene.time.pass_(0)
+    scene.time.now_s -= 40
+    scene.venue.socket.arrive("A")
+    await scene.time.pass_(0)
+    assert scene.ticks[-1].producer_timestamp == START_MS + 10_000
+
+
 async def test_a_slow_taker_slows_the_reader_and_is_not_the_venues_silence(scene: Scene) -> None:
     opened = asyncio.Event()
     scene.gate = opened.wait  # type: ignore[assignment]  # what it returns does not matter
-    scene.venue.socket.arrive("A", "A", "A")
+    scene.venue.socket.arrive("A")
+    await settle()
+    scene.venue.socket.arrive("A", "A")
     await scene.time.pass_(600)
     assert len(scene.venue.sockets) == 1
     assert scene.runner.status.frames == 1
