@@ -101,9 +101,9 @@ async def _demo(asked: Asked) -> int:
     console = Console(highlight=False, soft_wrap=True)
     ending = Ending()
     await check_port(HOST, asked.port, "--port")
-    with _folder(asked.data) as (folder, epoch):
+    with _trades(asked) as trades, _folder(asked.data) as (folder, epoch):
         console.print("starting a broker, a schema registry, ClickHouse's engine and a worker …")
-        running = asyncio.create_task(_run(asked, folder, epoch, console))
+        running = asyncio.create_task(_run(asked, trades, folder, epoch, console))
         stop = asyncio.create_task(ending.asked.wait())
         await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
@@ -118,12 +118,12 @@ async def _demo(asked: Asked) -> int:
     return 0 if asked.exit_when_done and running.done() and not ending.code else ending.code
 
 
-async def _run(asked: Asked, folder: Path, epoch: int, console: Console) -> None:
+async def _run(asked: Asked, trades: TradesFile | None, folder: Path, epoch: int, console: Console) -> None:
     """The system, and what drives it."""
     async with _variables(asked, folder) as extra, System(folder, asked.port, epoch, extra, console.print) as system:
         console.print(f"[bold]{system.url}/[/bold]  {_what(asked)}; Ctrl+C ends it")
         supervising = asyncio.create_task(system.supervise())
-        driving = asyncio.create_task(_drive(asked, system, console))
+        driving = asyncio.create_task(_drive(asked, trades, system, console))
         showing = asyncio.create_task(_show(system, console))
         try:
             await asyncio.wait((supervising, driving), return_when=asyncio.FIRST_COMPLETED)
@@ -149,18 +149,23 @@ async def _variables(asked: Asked, folder: Path) -> AsyncIterator[dict[str, str]
             yield extra
 
 
-async def _drive(asked: Asked, system: System, console: Console) -> None:
+async def _drive(asked: Asked, trades: TradesFile | None, system: System, console: Console) -> None:
     """Play the file, if there is one; then wait to be cancelled, unless that was all that was asked for."""
-    if asked.file is not None:
-        is_sample = asked.file == "sample"
-        symbol = asked.symbol or (SAMPLE_SYMBOL if is_sample else DEFAULT_SYMBOL)
-        with TradesFile(str(SAMPLE) if is_sample else asked.file, asked.columns, symbol) as trades:
-            replay = Replay(system, trades, only=asked.symbol if trades.has_symbol else None, speed=asked.speed)
-            await replay.run(close=asked.exit_when_done)
+    if trades is not None:
+        replay = Replay(system, trades, only=asked.symbol if trades.has_symbol else None, speed=asked.speed)
+        await replay.run(close=asked.exit_when_done)
         if asked.exit_when_done:
             return
         console.print("the file has been played; the page stays until Ctrl+C")
     await asyncio.Event().wait()
+
+
+def _trades(asked: Asked) -> contextlib.AbstractContextManager[TradesFile | None]:
+    if asked.file is None:
+        return contextlib.nullcontext()
+    if asked.file == "sample":
+        return TradesFile(str(SAMPLE), asked.columns, asked.symbol or SAMPLE_SYMBOL)
+    return TradesFile(asked.file, asked.columns, asked.symbol or DEFAULT_SYMBOL)
 
 
 async def _show(system: System, console: Console) -> None:

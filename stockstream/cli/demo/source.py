@@ -56,7 +56,13 @@ def a_file(tables: Path) -> dict[str, str]:
     What they knew would make the same trades again duplicates, and those of an earlier file too old.
     """
     shutil.rmtree(tables, ignore_errors=True)
-    return {"STOCKSTREAM_INGEST_ENABLED": "false", "STOCKSTREAM_DATA_DIR": str(tables)}
+    return {
+        "STOCKSTREAM_INGEST_ENABLED": "false",
+        "STOCKSTREAM_DATA_DIR": str(tables),
+        # What has been done is to be known soon: no more is played until then.
+        "STOCKSTREAM_COMMIT_INTERVAL_S": "0.2",
+        "STOCKSTREAM_SINK_INTERVAL_MS": "200",
+    }
 
 
 class Replay:

@@ -23,7 +23,7 @@ LEASE_LOST = 70
 """Exit code of a worker that was put out of its group, as after a laptop's sleep (`broker/transport.py`)."""
 
 _READY_S = 90.0
-_LEAVE_S = 4.0
+_LEAVE_S = 15.0
 _LOOK_EVERY_S = 0.1
 _OURS = ("STOCKSTREAM_", "KAFKA_", "SCHEMA_REGISTRY_", "CLICKHOUSE_", "SYMBOLS")
 
@@ -159,8 +159,5 @@ class System:
             "STOCKSTREAM_PARTITIONS": str(PARTITIONS),
             "STOCKSTREAM_REPLICATION": "1",
             "STOCKSTREAM_STANDBY_REPLICAS": "0",
-            # What has been done is to be known soon: the broker keeps only so much of what has not.
-            "STOCKSTREAM_COMMIT_INTERVAL_S": "0.2",
-            "STOCKSTREAM_SINK_INTERVAL_MS": "200",
             **self._extra,
         }

@@ -29,10 +29,10 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """Nobody else would: a parent that is killed cannot tell us."""
+    """At once: the broker has gone with it, and nothing could be written any more."""
     parent = os.getppid()
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(1)
 

@@ -1,0 +1,237 @@
+"""``stockstream demo`` as a user runs it: a process, a page on a port, Ctrl+C."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stockstream.cli.demo.source import SYMBOLS
+from stockstream.testing.process import HOST, free_ports
+from stockstream.testing.wait import wait_until
+
+REFERENCES = Path(__file__).parents[1] / "data" / "xrp_eth_2019"
+START_S = 90
+END_S = 20  # on a busy machine; else about two
+
+# Read by a process of its own: an engine cannot be opened twice in one.
+READ = """
+import json, sys, clickhouse_connect
+client = clickhouse_connect.get_client(interface="chdb", path=sys.argv[1])
+print(json.dumps([list(row) for row in client.query(sys.argv[2]).result_rows]))
+client.close()
+"""
+
+
+class Demo:
+    """One run of the command."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.port = free_ports(1)[0]
+        self.said = folder / f"said-{self.port}.txt"
+        with self.said.open("wb") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "stockstream", "demo", "--port", str(self.port), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                cwd=folder,
+                env={name: value for name, value in os.environ.items() if not name.startswith("STOCKSTREAM_")},
+            )
+
+    def wait_started(self) -> None:
+        wait_until(lambda: self.running and f"http://{HOST}:{self.port}/" in self.text, START_S, "the page to be told")
+
+    @property
+    def running(self) -> bool:
+        assert self.process.poll() is None, self.text
+        return True
+
+    @property
+    def text(self) -> str:
+        return self.said.read_text()
+
+    def latest(self) -> list[Any]:
+        with urllib.request.urlopen(f"http://{HOST}:{self.port}/latest", timeout=10) as answer:
+            return list(json.load(answer)["latest"])
+
+    def minutes(self, symbol: str) -> list[Any]:
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{self.port}/candles/{symbol}", timeout=10) as answer:
+                return list(json.load(answer)["candles"])
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code == 404:  # no tick of it yet
+                    return []
+            raise
+
+    def worker(self) -> int:
+        """The worker's process."""
+        found = []
+        for status in Path("/proc").glob("[0-9]*/status"):
+            try:
+                if f"\nPPid:\t{self.process.pid}\n" in status.read_text():
+                    found.append(int(status.parent.name))
+            except OSError:
+                continue
+        (pid,) = found
+        return pid
+
+    def end(self, number: signal.Signals, timeout_s: float = END_S) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout_s)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Any]:
+    started: list[Demo] = []
+
+    def begin(*arguments: str) -> Demo:
+        started.append(Demo(tmp_path, *arguments))
+        return started[-1]
+
+    yield begin
+    for demo in started:
+        if demo.process.poll() is None:
+            demo.end(signal.SIGKILL)  # its worker ends with it
+
+
+def sql(folder: Path, query: str) -> list[list[Any]]:
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(folder / "clickhouse"), query], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    rows: list[list[Any]] = json.loads(done.stdout)
+    return rows
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.timeout(240)
+def test_real_trades_become_the_reference_candles_and_are_kept(start: Any, tmp_path: Path) -> None:
+    data = tmp_path / "kept"
+    arguments = ["--replay", "sample", "--speed", "max", "--exit-when-done", "--data", str(data)]
+    for run in range(2):  # the second one into what the first has left
+        demo = start(*arguments)
+        assert demo.process.wait(START_S) == 0, demo.text
+        assert "Traceback" not in demo.text
+        assert "dead letters" not in demo.text
+        for interval in ("1m", "5m"):
+            with (REFERENCES / f"candles_{interval}.csv").open() as file:
+                expected = {
+                    int(row["start_ms"]): [float(row[name]) for name in ("open", "high", "low", "close", "volume")]
+                    for row in csv.DictReader(file)
+                }
+            rows = sql(
+                data,
+                "SELECT toUnixTimestamp64Milli(c.window_start), c.open, c.high, c.low, c.close, c.volume, c.is_closed, "
+                "c.version FROM stockstream.candles AS c WHERE c.symbol = 'BINANCE:XRPETH' "
+                f"AND c.interval = '{interval}'",
+            )
+            found = {row[0]: [*row[1:5], pytest.approx(row[5], abs=1e-6)] for row in rows}
+            assert found == expected
+            assert len(rows) == len(found)
+            assert all(is_closed for *_, is_closed, _ in rows)
+            assert {version >> 56 for *_, version in rows} == {run}
+            assert re.search(rf"{interval} +1 +{len(expected):,} +{len(expected):,} ", demo.text)
+
+
+@pytest.mark.timeout(240)
+def test_candles_of_300_symbols_form_until_ctrl_c(start: Any) -> None:
+    demo = start()
+    demo.wait_started()
+    wait_until(lambda: len(demo.latest()) == SYMBOLS, 60, "every symbol's price")
+
+    def forming() -> bool:
+        candles = demo.minutes("AAPL")
+        return bool(candles) and candles[-1]["volume"] > 0
+
+    wait_until(forming, 60, "a candle to form")
+    with urllib.request.urlopen(f"http://{HOST}:{demo.port}/", timeout=10) as page:
+        assert b"<title>stockstream" in page.read()
+    worker = demo.worker()
+    assert demo.end(signal.SIGINT) == 130
+    assert is_gone(worker)
+    assert "Traceback" not in demo.text
+    assert "killed" not in demo.text
+    assert re.search(r"\n[\d,]+ ticks in the archive", demo.text)
+    assert re.search(r"\n 1m +\d+ +\d+", demo.text)
+    assert re.search(r"\n 1d +\d+ +\d+", demo.text)
+
+
+@pytest.mark.timeout(300)
+def test_a_day_goes_on_in_the_next_run_on_the_same_data(start: Any, tmp_path: Path) -> None:
+    def day() -> tuple[str, float, float]:
+        ((label, opened, volume),) = sql(
+            tmp_path / "kept",
+            "SELECT toString(c.window_start), c.open, c.volume FROM stockstream.candles AS c "
+            "WHERE c.symbol = 'AAPL' AND c.interval = '1d' ORDER BY c.window_start LIMIT 1",
+        )
+        return label, opened, volume
+
+    days = []
+    for _ in range(2):
+        demo = start("--data", str(tmp_path / "kept"))
+        demo.wait_started()
+        wait_until(partial(demo.minutes, "AAPL"), 60, "a candle of AAPL")
+        second = start("--data", str(tmp_path / "kept"))
+        assert second.process.wait(START_S) == 1
+        assert second.text.count("\n") == 1
+        assert "another worker runs on the data folder" in second.text
+        assert "--data" in second.text
+        assert demo.end(signal.SIGTERM) == 128 + signal.SIGTERM
+        days.append(day())
+    assert days[0][:2] == days[1][:2]
+    assert days[0][2] < days[1][2]
+
+
+def test_a_taken_port_is_told_in_one_line(start: Any) -> None:
+    first = start("--replay", "sample")
+    first.wait_started()
+    second = start("--port", str(first.port))
+    assert second.process.wait(START_S) == 1
+    assert second.text == (
+        f"stockstream: port {first.port} of {HOST} is taken: end who holds it, or set --port to a free one\n"
+    )
+
+
+@pytest.mark.timeout(180)
+def test_neither_process_outlives_the_other(start: Any) -> None:
+    demo = start()
+    demo.wait_started()
+    first = demo.worker()
+    os.kill(first, signal.SIGKILL)
+    assert demo.process.wait(END_S) == 1
+    assert "stockstream: the worker has ended" in demo.text
+    assert "Traceback" not in demo.text
+
+    demo = start()
+    demo.wait_started()
+    worker = demo.worker()
+    demo.end(signal.SIGKILL)
+    wait_until(lambda: is_gone(worker), END_S, "the orphan to end")
+
+
+def test_a_line_that_is_no_trade_ends_it_with_one_line(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("event_ms,trade_id,price,size\n1571000000000,1,2,3\n1571000000000,2,nan,3\n")
+    bad = start("--replay", "bad.csv", "--exit-when-done")
+    assert bad.process.wait(START_S) == 1
+    assert "line 3" in bad.text.splitlines()[-1]
+    assert "Traceback" not in bad.text
