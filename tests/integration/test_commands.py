@@ -105,6 +105,19 @@ def test_replay_can_pick_one_symbol(kafka: Any, registry: Any, prefix: str, tmp_
     assert [tick.symbol for _, tick in ticks(kafka, registry, f"{prefix}one")] == ["B"]
 
 
+@pytest.mark.parametrize("compression", ["gzip", "lz4", "zstd", "snappy"])
+def test_what_is_written_compressed_is_read_all_the_same(
+    kafka: Any, registry: Any, prefix: str, compression: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOCKSTREAM_PRODUCER_COMPRESSION", compression)
+    lines = "".join(f"{n + 1},{n},1.5,1\n" for n in range(3000))
+    (tmp_path / "trades.csv").write_text("event_ms,trade_id,price,size\n" + lines)
+    result = run("replay", "trades.csv", "--speed", "max")
+    assert "3,000 of 3,000 trades" in result.stdout, result.output
+    written = ticks(kafka, registry, f"replay-{prefix}yfinance")
+    assert [tick.trade_id for _, tick in written] == list(range(3000))
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_replay_that_is_stopped_writes_what_it_has_and_says_how_much(
     kafka: Any, registry: Any, prefix: str, number: signal.Signals, code: int
