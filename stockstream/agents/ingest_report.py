@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from typing import Protocol, TextIO
 
 from rich.console import Console
@@ -55,10 +56,14 @@ class Report:
     ) -> None:
         self._name, self._producer, self._statuses = name, producer, statuses
         self._now_ms, self._steady_s = now_ms, steady_s
-        self._began_s = self._told_s = steady_s()
         self._told: dict[str, int] = {}
         self._received_ms: dict[str, int] = {}
         self._reconnects = self._bad_frames = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Measure rates from now on."""
+        self._began_s = self._told_s = self._steady_s()
 
     def closed(self, status: Status) -> None:
         """Keep what a connection that is no more has counted."""
@@ -119,11 +124,13 @@ class Report:
         parts = [
             f"{counts.acknowledged:,} of {counts.accepted:,} records written to {self._producer.topic}",
             f"{rate:.1f} a second",
-            f"{sum(status.state == 'streaming' for status in states)} of {len(states)} connections streaming",
             f"{self._reconnects + sum(status.reconnects for status in states)} reconnects",
             f"{self._bad_frames + sum(status.bad_frames for status in states)} bad frames",
             f"{counts.shed:,} shed",
         ]
+        if states:
+            streaming = sum(status.state == "streaming" for status in states)
+            parts.insert(2, f"{streaming} of {len(states)} connections streaming")
         if counts.refused:
             parts.append(f"{counts.refused:,} control records and quotes left out, which tick_schema=1 cannot carry")
         if (p50_ms := latency.percentile_ms(50)) is not None:
@@ -143,7 +150,7 @@ class Connected(Protocol):
 class Reporter:
     """What one worker says of the connections that it has open, and nothing while it has none.
 
-    ``reports`` by source are logged every ``every_s``.
+    ``reports`` by source are logged every ``every_s`` from `started` on.
     """
 
     def __init__(
@@ -155,11 +162,14 @@ class Reporter:
         steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reports, self._every_s, self._now_ms, self._steady_s = reports, every_s, now_ms, steady_s
-        self._next_s = steady_s() + every_s
+        self._next_s = inf
         self._is_told_closed = False
 
     def started(self, subscribed: int) -> None:
-        """The worker has begun, with so many symbols subscribed: say what to do if there are none."""
+        """The worker begins, with so many symbols subscribed: say what to do if there are none."""
+        self._next_s = self._steady_s() + self._every_s
+        for report in self._reports.values():
+            report.begin()
         if not subscribed:
             log.info("no symbols are subscribed: set SYMBOLS=AAPL,BTC-USD, or `stockstream subscribe AAPL`")
 

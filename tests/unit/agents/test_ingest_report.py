@@ -101,6 +101,8 @@ def info(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_counts_rates_and_ages_are_told_every_interval(caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene(MONDAY_MS + 15 * HOUR_MS)
+    scene.clock.ms += 20 * SECOND_MS  # which the worker took to come up
+    scene.reporter.started(2)
     start_ms = scene.clock.ms
     scene.held[FIRST] = connection(["AAPL", "MSFT"], start_ms, start_ms)
     scene.held[FIRST].status.symbols["MSFT"] = SymbolStatus()
@@ -155,6 +157,7 @@ def test_counts_outlive_the_connection_that_they_came_over(caplog: pytest.LogCap
     scene.close(FIRST)
     scene.close(SECOND)
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in scene.table().splitlines() if "│" in line]
+    assert "connections" not in scene.table()
     assert rows == [["AAPL", "10", "0.91", "11.0 s ago", "0"], ["MSFT", "25", "2.27", "1.0 s ago", "7"]]
 
 
