@@ -33,6 +33,7 @@ class _Client:
     number: int
     socket: ServerConnection
     symbols: dict[str, None] = field(default_factory=dict)
+    is_silent: bool = False
 
 
 class FakeYahoo:
@@ -61,7 +62,6 @@ class FakeYahoo:
         self._waiting: dict[str, Trade] = {}
         self._told_ms: dict[str, int] = {}
         self._connections = 0
-        self._is_silent = False
         self._refusing: int | None = None
         self._server: Server | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -121,8 +121,9 @@ class FakeYahoo:
             await client.socket.wait_closed()
 
     def be_silent(self, is_silent: bool = True) -> None:
-        """Send nothing on open connections, not even to a new subscription, though pings are answered."""
-        self._is_silent = is_silent
+        """Send nothing more on the connections that are open now, to no new subscription either; pings are answered."""
+        for client in self._clients:
+            client.is_silent = is_silent
 
     def refuse(self, status: int | None = 503) -> None:
         """Answer new connections with an HTTP status; None: accept them again."""
@@ -225,10 +226,8 @@ class FakeYahoo:
         audience: dict[_Client, None],
         is_last_known: bool,
     ) -> None:
-        if self._is_silent:
-            return
         told_ms = time_ms - time_ms % 1000
-        open_ones = [client for client in audience if client.socket.state.name == "OPEN"]
+        open_ones = [client for client in audience if client.socket.state.name == "OPEN" and not client.is_silent]
         sent_ms = self._now_ms()
         broadcast((client.socket for client in open_ones), pricing_frame(each, price, told_ms, volume, hours))
         if self._keeps_tape:

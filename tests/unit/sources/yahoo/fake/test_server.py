@@ -165,8 +165,12 @@ async def test_faults_come_on_order(fake: FakeYahoo) -> None:
         fake.be_silent()
         clock_of(fake).now_ms += 60_000
         fake.advance()
-        assert [sent for sent in fake.tape.sent if not sent.is_last_known] == []
+        await say(first, subscribe=["MSFT"])
         await (await first.ping())
+        assert [sent.symbol for sent in fake.tape.sent] == ["AAPL"]
+        async with connect(fake.url) as another:
+            await say(another, subscribe=["MSFT"])
+            assert (await next_tick(another)).symbol == "MSFT"
         fake.be_silent(False)
         await fake.close(1001)
         with pytest.raises(ConnectionClosed) as ended:
