@@ -123,15 +123,15 @@ def test_replay_that_is_stopped_writes_what_it_has_and_says_how_much(
     kafka: Any, registry: Any, prefix: str, number: signal.Signals, code: int
 ) -> None:
     topic = f"replay-{prefix}yfinance"
+    kafka.topics.create(topic, PARTITIONS)  # one whose partitions are led: else its ends cannot be asked for yet
     arguments = [sys.executable, "-m", "stockstream", "replay", str(SAMPLE), "--speed", "100"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
-        wait_until(
-            lambda: topic in kafka.topics.names() and sum(kafka.topics.end_offsets(topic).values()) > 0,
-            30,
-            "the first trade",
-        )
-        process.send_signal(number)
-        told, _ = process.communicate(timeout=30)
+        try:
+            wait_until(lambda: sum(kafka.topics.end_offsets(topic).values()) > 0, 30, "the first trade")
+            process.send_signal(number)
+            told, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()  # it would go on for half an hour
     assert process.returncode == code
     counts = re.match(r"([0-9,]+) of ([0-9,]+) trades", told)
     assert counts is not None, told
