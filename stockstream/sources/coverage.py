@@ -1,7 +1,8 @@
 """What one connection has surely received, kept as the control records that say so in the stream.
 
 A symbol is covered from its ``start`` on until the connection is lost. What follows is a hole; it is told as one
-``gap`` record when the symbol is subscribed again, right before the new ``start``.
+``gap`` record when the symbol is subscribed again, and covered it is from then on. A ``start`` it has none again: that
+would say that nobody knows what came before, and nothing of the day could be counted from its open.
 """
 
 from __future__ import annotations
@@ -37,27 +38,27 @@ class Coverage:
         return symbol in self._covered
 
     def subscribed(self, symbols: Iterable[str], now_ms: int) -> list[Tick]:
-        """Symbols were asked for at ``now_ms``: the records that say so, ``gap`` before ``start``."""
+        """Symbols were asked for at ``now_ms``: a ``start`` of each, or where there was a hole the ``gap``."""
         records = []
         for symbol in symbols:
             hole = self._holes.pop(symbol, None)
-            if hole is not None:
-                # A wall clock that was set back must not make a hole end before it begins.
-                until_ms = max(now_ms, hole.from_ms)
-                records.append(
-                    Tick(
-                        symbol,
-                        hole.from_ms,
-                        kind="gap",
-                        producer_timestamp=now_ms,
-                        source=self._source,
-                        until=until_ms,
-                        cause=", ".join(hole.causes),
-                    )
-                )
-            records.append(Tick(symbol, now_ms, kind="start", producer_timestamp=now_ms, source=self._source))
+            if hole is None:
+                records.append(Tick(symbol, now_ms, kind="start", producer_timestamp=now_ms, source=self._source))
+            else:
+                records.append(self._gap(symbol, hole, now_ms))
             self._covered[symbol] = now_ms
         return records
+
+    def _gap(self, symbol: str, hole: Hole, now_ms: int) -> Tick:
+        return Tick(
+            symbol,
+            hole.from_ms,
+            kind="gap",
+            producer_timestamp=now_ms,
+            source=self._source,
+            until=max(now_ms, hole.from_ms),  # a wall clock that was set back must not make it end before it begins
+            cause=", ".join(hole.causes),
+        )
 
     def lost(self, heard_ms: int, cause: str) -> None:
         """The connection is gone, or was not made; all that came until ``heard_ms`` has been received."""

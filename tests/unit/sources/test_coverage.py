@@ -30,8 +30,8 @@ def test_a_hole_reaches_from_what_was_heard_last_to_the_new_subscription() -> No
     coverage.lost(250, "refused")
     coverage.lost(250, "refused")
     assert "A" not in coverage
-    assert coverage.subscribed(["A"], 400) == [gap("A", 250, 400, "closed 1001, refused"), start("A", 400)]
-    assert coverage.subscribed(["B"], 500) == [gap("B", 250, 500, "closed 1001, refused"), start("B", 500)]
+    assert coverage.subscribed(["A"], 400) == [gap("A", 250, 400, "closed 1001, refused")]
+    assert coverage.subscribed(["B"], 500) == [gap("B", 250, 500, "closed 1001, refused")]
     assert "A" in coverage
 
 
@@ -40,14 +40,14 @@ def test_a_hole_does_not_begin_before_its_symbol_was_subscribed() -> None:
     coverage.subscribed(["A"], 100)
     coverage.subscribed(["B"], 300)
     coverage.lost(200, "aborted")
-    assert coverage.subscribed(["B"], 400) == [gap("B", 300, 400, "aborted"), start("B", 400)]
+    assert coverage.subscribed(["B"], 400) == [gap("B", 300, 400, "aborted")]
 
 
 def test_a_clock_that_was_set_back_makes_an_empty_hole() -> None:
     coverage = Coverage("venue")
     coverage.subscribed(["A"], 100)
     coverage.lost(200, "aborted")
-    assert coverage.subscribed(["A"], 150) == [gap("A", 200, 200, "aborted", now_ms=150), start("A", 150)]
+    assert coverage.subscribed(["A"], 150) == [gap("A", 200, 200, "aborted", now_ms=150)]
 
 
 def test_what_is_missed_of_a_removed_symbol_is_no_hole() -> None:

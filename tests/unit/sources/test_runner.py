@@ -240,7 +240,7 @@ async def test_a_connection_that_ends_is_made_again_and_leaves_a_gap(
     assert len(scene.venue.sockets) == 2
     assert scene.venue.socket.said == ["+A", "+B"]
     assert scene.gaps == [("A", 5, 8, cause), ("B", 5, 8, cause)]
-    assert [event[:2] for event in scene.events[-4:]] == [("gap", "A"), ("start", "A"), ("gap", "B"), ("start", "B")]
+    assert [event[:2] for event in scene.events[-3:]] == [("trade", "A"), ("gap", "A"), ("gap", "B")]
     assert scene.runner.status.reconnects == 1
 
 
