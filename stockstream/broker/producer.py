@@ -157,6 +157,14 @@ class TickProducer:
             return
         self._accept(ticks)
 
+    def offer(self, ticks: Sequence[Tick]) -> bool:
+        """Take ticks as `send` does, unless that would have to wait: then none, and False."""
+        if self.buffered >= self._most and self._is_patient:
+            return False
+        if ticks:
+            self._accept(ticks)
+        return True
+
     async def flush(self, timeout_s: float) -> bool:
         """Wait until all that was taken before is acknowledged, and all that was shed before told of.
 

@@ -13,6 +13,7 @@ import click
 from stockstream.agents.ingest_report import Report
 from stockstream.cli.connect import connected_producer, now_ms
 from stockstream.cli.ending import Ending
+from stockstream.cli.loop import resting_loop
 from stockstream.errors import InvalidInput, SettingsError
 from stockstream.settings import Settings, read_symbols
 from stockstream.sources.catalog import SOURCES, Source, source_of
@@ -38,7 +39,9 @@ def command(
     venue = SOURCES[source]
     wanted = _owned(venue, _wanted(settings, symbols, symbols_file))
     logging.getLogger("stockstream").setLevel(logging.INFO)
-    code = asyncio.run(_produce(settings, venue, wanted, url or venue.url, report_every or settings.report_interval_s))
+    work = _produce(settings, venue, wanted, url or venue.url, report_every or settings.report_interval_s)
+    with asyncio.Runner(loop_factory=resting_loop) as runner:
+        code = runner.run(work)
     click.get_current_context().exit(code)
 
 
@@ -67,7 +70,7 @@ async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], ur
     ending = Ending()
     producer = await connected_producer(settings, settings.topic(venue.topic))
     runners = [
-        ConnectionRunner(venue.make_feed(url), chunk, producer.send, now_ms=now_ms)
+        ConnectionRunner(venue.make_feed(url), chunk, producer.send, now_ms=now_ms, offer=producer.offer)
         for chunk in _chunks(symbols, venue.capabilities.symbols_per_connection)
     ]
     report = Report(venue.name, producer, lambda: [runner.status for runner in runners], now_ms=now_ms)

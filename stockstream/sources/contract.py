@@ -14,6 +14,9 @@ Frame = str | bytes
 Emit = Callable[[Sequence[Tick]], Awaitable[None]]
 """Takes ticks, in order; awaiting it is what slows a reader down when Kafka is slow."""
 
+Offer = Callable[[Sequence[Tick]], bool]
+"""Takes ticks, in order, if that needs no waiting; otherwise takes none of them and returns False."""
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:

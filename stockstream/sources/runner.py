@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from stockstream.core.backoff import full_jitter
 from stockstream.errors import BadMessage, InvalidInput
 from stockstream.models import Tick
-from stockstream.sources.contract import Emit, Feed
+from stockstream.sources.contract import Emit, Feed, Offer
 from stockstream.sources.coverage import Coverage
 from stockstream.sources.failure import cause_of, fatal_reason
 from stockstream.sources.status import State, Status, SymbolStatus, Throttle
@@ -52,6 +52,9 @@ class Timing:
 class Socket(Protocol):
     """What the runner needs of a `FrameStream`; all of it may raise `ConnectionClosed`."""
 
+    take: Callable[[list[bytes]], bool] | None
+    """May take messages as they arrive, before `receive` returns them; says whether it did."""
+
     async def receive(self) -> list[bytes]:
         """The messages that have arrived, at least one; raises only when all of them have been taken."""
         ...
@@ -77,7 +80,8 @@ class ConnectionRunner:
     """Supervises one connection for up to as many symbols as its feed allows.
 
     The frames that arrive together are parsed and awaited into ``emit`` before more are read. ``now_ms`` (epoch ms)
-    stamps ticks and control records; ``steady_s`` and ``sleep`` measure waiting; ``open_socket`` connects to a URL.
+    stamps ticks and control records; ``offer``, if given, takes ticks without a task being woken up for them, whenever
+    nothing has to be waited for; ``steady_s`` and ``sleep`` measure waiting; ``open_socket`` connects to a URL.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class ConnectionRunner:
         emit: Emit,
         *,
         now_ms: Callable[[], int],
+        offer: Offer | None = None,
         timing: Timing | None = None,
         open_socket: Callable[[str], Coroutine[Any, Any, Socket]] | None = None,
         steady_s: Callable[[], float] = time.monotonic,
@@ -97,6 +102,8 @@ class ConnectionRunner:
         self.status = Status(since_ms=now_ms())
         self._emit, self._now_ms, self._steady_s, self._sleep = emit, now_ms, steady_s, sleep
         self._timing = timing or Timing()
+        self._offer = offer
+        self._offer_error: EmitFailed | None = None
         self._open = open_socket or self._open_websocket
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
         self._coverage = Coverage(feed.name)
@@ -104,6 +111,7 @@ class ConnectionRunner:
         self._turn = asyncio.Lock()  # control records and ticks must not overtake each other
         self._stopping = asyncio.Event()
         self._is_emitting = False
+        self._is_taking = False  # frames are out of the socket's hands and not emitted yet
         self._verdict: str | None = None
         self._silences = 0
         self._frame_ms = self._alive_ms = 0
@@ -196,7 +204,7 @@ class ConnectionRunner:
         watch = None
         try:
             async with self._turn:
-                self._socket = opened
+                self._socket, self._is_taking = opened, False
                 await self._subscribe(opened, list(self.status.symbols))
                 self._heard(self._now_ms())
             self.status.connections += 1
@@ -205,11 +213,15 @@ class ConnectionRunner:
             if self._stopping.is_set():
                 return
             watch = asyncio.create_task(self._watch(opened))
+            if self._offer is not None:
+                opened.take = self._take_at_once
             while True:
                 # As bytes: a text that is no UTF-8 is a bad frame, and not the end of the connection.
                 frames = await opened.receive()
+                self._is_taking = True
                 async with self._turn:
                     await self._take(frames)
+                self._is_taking = False
         finally:
             self._socket = None
             if watch is not None:
@@ -225,7 +237,31 @@ class ConnectionRunner:
         await self._give(self._coverage.subscribed(symbols, now_ms))
 
     async def _take(self, frames: Sequence[bytes]) -> None:
-        received_ms, parse = self._now_ms(), self.feed.parse
+        if self._offer_error is not None:
+            raise self._offer_error
+        received_ms = self._now_ms()
+        known = self._parse(frames, received_ms)
+        if known:
+            await self._give(known)
+        self._heard(received_ms)
+
+    def _take_at_once(self, frames: Sequence[bytes]) -> bool:
+        """Take frames as they arrive, unless somebody has to be waited for; then they stay where they are."""
+        offer = self._offer
+        if offer is None or self._is_taking or self._turn.locked() or self._offer_error is not None or not offer(()):
+            return False
+        received_ms = self._now_ms()
+        known = self._parse(frames, received_ms)
+        try:
+            offer(known)
+        except Exception as error:
+            self._offer_error = self._emit_failed(error)
+            return False
+        self._heard(received_ms)
+        return True
+
+    def _parse(self, frames: Sequence[bytes], received_ms: int) -> list[Tick]:
+        parse = self.feed.parse
         self.status.frames += len(frames)
         known: list[Tick] = []
         for frame in frames:
@@ -237,9 +273,7 @@ class ConnectionRunner:
             for tick in ticks:
                 if self._is_known(tick, received_ms):
                     known.append(tick)
-        if known:
-            await self._give(known)
-        self._heard(received_ms)
+        return known
 
     def _tell_bad(self, error: BadMessage) -> None:
         self.status.bad_frames += 1
@@ -267,9 +301,12 @@ class ConnectionRunner:
         try:
             await self._emit(ticks)
         except Exception as error:
-            raise EmitFailed(f"the ticks of {self.feed.name} are not taken: {error!r}") from error
+            raise self._emit_failed(error) from error
         finally:
             self._is_emitting = False
+
+    def _emit_failed(self, error: Exception) -> EmitFailed:
+        return EmitFailed(f"the ticks of {self.feed.name} are not taken: {error!r}")
 
     def _heard(self, received_ms: int) -> None:
         # The steady times are those of now: waiting for Kafka is not the venue's silence.

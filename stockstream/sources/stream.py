@@ -8,6 +8,7 @@ time of its queue, with a task to wake up for each message.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
@@ -29,6 +30,8 @@ class FrameStream(ClientConnection):
         self._waiter: asyncio.Future[None] | None = None
         self._is_ours = False  # whether the next byte begins a frame that the parser has seen nothing of
         self._is_paused = False
+        self.take: Callable[[list[bytes]], bool] | None = None
+        """May take messages as they arrive, before `receive` returns them; says whether it did."""
 
     async def receive(self) -> list[bytes]:
         """The messages that have arrived since, at least one, undecoded; raises `ConnectionClosed` after the last."""
@@ -66,6 +69,7 @@ class FrameStream(ClientConnection):
         if self._rest:
             data = self._rest + data
         at, end, arrived = 0, len(data), self._arrived
+        is_first = not arrived
         while end - at >= _SHORTEST:
             kind, size, start = data[at], data[at + 1], at + 2
             if size == _SIZE_16:
@@ -88,7 +92,11 @@ class FrameStream(ClientConnection):
                 arrived.append(data[start:stop])
             at = stop
         self._rest = data[at:]
-        if arrived:
+        if not arrived:
+            return
+        if is_first and self.take is not None and self.take(arrived):
+            self._arrived = []
+        else:
             self._wake()
             if len(arrived) > _MOST_WAITING and not self._is_paused:
                 self._is_paused = True

@@ -210,6 +210,22 @@ async def test_a_full_buffer_makes_callers_wait_until_there_is_room(producer: Ti
     assert_in_order(broker)
 
 
+async def test_what_is_offered_is_taken_only_if_nobody_has_to_wait(producer: TickProducer, broker: Broker) -> None:
+    broker.answers = False
+    assert producer.offer(())
+    assert producer.offer(ticks(0, 50))
+    assert not producer.offer(())
+    assert not producer.offer(ticks(50, 1))
+    assert producer.counts.accepted == 50
+    producer.stop_waiting()
+    assert producer.offer(ticks(50, 1))
+    await wait_until_async(lambda: broker.waiting, 5, "the batches")
+    broker.answer()
+    assert await producer.flush(5)
+    assert len(broker.values) == 51
+    assert_in_order(broker)
+
+
 async def test_what_is_shed_is_counted_and_told_as_a_gap(producer: TickProducer, broker: Broker) -> None:
     broker.answers = False
     await producer.send(ticks(0, 50))

@@ -65,6 +65,7 @@ async def settle() -> None:
 class ScriptedSocket:
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.take: Callable[[list[bytes]], bool] | None = None
         self.answers_pings = True
         self.pings = 0
         self.closed_by_us = False
@@ -72,6 +73,8 @@ class ScriptedSocket:
         self._end: ConnectionClosed | None = None
 
     def arrive(self, *frames: str) -> None:
+        if self._arrived.empty() and self.take is not None and self.take([frame.encode() for frame in frames]):
+            return
         for frame in frames:
             self._arrived.put_nowait(frame.encode())
 
@@ -167,15 +170,17 @@ class Venue:
 
 
 class Scene:
-    def __init__(self, symbols: Sequence[str] = ("A", "B")) -> None:
+    def __init__(self, symbols: Sequence[str] = ("A", "B"), *, offers: bool = False) -> None:
         self.time, self.venue, self.feed = Time(), Venue(), ScriptedFeed()
         self.ticks: list[Tick] = []
         self.gate: Callable[[], Coroutine[Any, Any, None]] | None = None
+        self.taker = Taker(self) if offers else None
         self.runner = ConnectionRunner(
             self.feed,
             symbols,
             self.emit,
             now_ms=self.time.now_ms,
+            offer=self.taker,
             timing=TIMING,
             open_socket=self.venue.open,
             steady_s=self.time.steady_s,
@@ -386,6 +391,65 @@ async def test_a_slow_taker_slows_the_reader_and_is_not_the_venues_silence(scene
     await scene.time.pass_(30)
     assert len(scene.venue.sockets) == 1
     assert scene.runner.status.frames == 3
+
+
+class Taker:
+    """Takes what is offered while it has room."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.has_room, self.offered = scene, True, 0
+        self.error: Exception | None = None
+
+    def __call__(self, ticks: Sequence[Tick]) -> bool:
+        if not self.has_room:
+            return False
+        if ticks and self.error is not None:
+            raise self.error
+        self.offered += len(ticks)
+        self.scene.ticks += ticks
+        return True
+
+
+@pytest.fixture
+async def taker() -> AsyncIterator[Taker]:
+    scene = Scene(offers=True)
+    await settle()
+    assert scene.taker is not None
+    yield scene.taker
+    scene.task.cancel()
+    await asyncio.gather(scene.task, return_exceptions=True)
+
+
+async def test_ticks_are_taken_as_they_arrive_where_nothing_has_to_be_waited_for(taker: Taker) -> None:
+    scene = taker.scene
+    scene.venue.socket.arrive("A", "B A", "bad")
+    assert [event[0] for event in scene.events] == ["start", "start", "trade", "trade", "trade"]
+    assert (taker.offered, scene.runner.status.frames, scene.runner.status.bad_frames) == (3, 3, 1)
+
+
+async def test_what_cannot_be_taken_at_once_is_awaited_and_stays_in_order(taker: Taker) -> None:
+    scene, opened = taker.scene, asyncio.Event()
+    scene.gate = opened.wait  # type: ignore[assignment]  # what it returns does not matter
+    taker.has_room = False
+    scene.venue.socket.arrive("A")
+    await settle()
+    taker.has_room = True
+    scene.venue.socket.arrive("B")
+    await settle()
+    assert taker.offered == 0
+    opened.set()
+    await settle()
+    scene.venue.socket.arrive("A B")
+    assert [event[:2] for event in scene.events[2:]] == [("trade", "A"), ("trade", "B"), ("trade", "A"), ("trade", "B")]
+    assert taker.offered == 2
+
+
+async def test_a_taker_that_fails_at_once_ends_the_runner_too(taker: Taker) -> None:
+    taker.error = OSError("disk full")
+    taker.scene.venue.socket.arrive("A")
+    with pytest.raises(EmitFailed, match="disk full"):
+        await asyncio.wait_for(taker.scene.task, 5)
+    assert taker.scene.venue.socket.closed_by_us
 
 
 async def test_a_fatal_error_is_visible_and_tried_again_slowly(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:

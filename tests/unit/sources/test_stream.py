@@ -151,6 +151,26 @@ async def test_what_arrived_before_the_end_is_taken_and_then_the_end_is_told(is_
     assert (closed.value.rcvd is not None and closed.value.rcvd.code == 1001) is is_closed_first
 
 
+async def test_messages_may_be_taken_as_they_arrive_but_none_past_those_that_wait() -> None:
+    scene, taken = Scene(), list[bytes]()
+    await scene.shake_hands()
+    takes = False
+
+    def take(messages: list[bytes]) -> bool:
+        if takes:
+            taken.extend(messages)
+        return takes
+
+    scene.stream.take = take
+    scene.stream.data_received(framed(text(b"a")))
+    takes = True
+    scene.stream.data_received(framed(text(b"b")))
+    assert await scene.messages(2) == [b"a", b"b"]
+    scene.stream.data_received(framed(text(b"c"), text(b"d"))[:-1])
+    scene.stream.data_received(b"d")
+    assert taken == [b"c", b"d"]
+
+
 async def test_somebody_who_waits_is_told_of_the_end() -> None:
     scene = Scene()
     await scene.shake_hands()
