@@ -30,6 +30,7 @@ from stockstream.core.latest import is_as_late
 from stockstream.errors import SettingsError, StockstreamError, TopicMismatch, Unreachable
 from stockstream.faust_app import faust_app, rules_of, sink_of
 from stockstream.ingestion import Ingestion
+from stockstream.logs import Repeats
 from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, Candle, Latest
 from stockstream.settings import Settings
 from stockstream.sources.catalog import source_of
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 
 _LIVE_HISTORY_S = 1800.0  # what ClickHouse may lack while the sink lags; older candles come from there alone
 _DRAIN_S = 2.0  # what is not in the sink by then is read again
+_STOP_S = 30.0  # more than any part of a stop may take while the brokers answer
 
 
 class Worker(faust.Worker):
@@ -70,6 +72,7 @@ class Worker(faust.Worker):
         super().on_setup_root_logger(logger, level)
         for handler in logger.handlers:
             handler.setLevel(logging.NOTSET)
+            handler.addFilter(Repeats())
         for name in ("", "faust", "mode"):
             logging.getLogger(name).setLevel(max(level, logging.WARNING))
         logging.getLogger("stockstream").setLevel(self.app.runtime.settings.log_level.upper())
@@ -169,6 +172,10 @@ class Runtime:
         counts = ", ".join(f"{count} {verdict}" for verdict, count in self.processor.verdicts.items())
         log.info("ticks: %s", counts or "none")
 
+    def give_up(self) -> NoReturn:
+        """Leave although the stop is not done: Faust would wait for brokers that do not answer."""
+        end(Unreachable(f"not stopped within {_STOP_S:g} s, so left: what is not committed is read again"))
+
     async def fail(self, error: BaseException) -> None:
         """End the worker for an error in its own work, uncommitted: a new start takes up from the last commit."""
         if isinstance(error, TopicMismatch):
@@ -260,6 +267,10 @@ class Runtime:
 
 class _App(faust.App):
     runtime: Runtime
+
+    async def on_stop(self) -> None:
+        asyncio.get_running_loop().call_later(_STOP_S, self.runtime.give_up)
+        await super().on_stop()
 
     async def on_shutdown(self) -> None:
         await super().on_shutdown()

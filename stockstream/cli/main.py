@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from stockstream.errors import StockstreamError
+from stockstream.logs import Repeats
 
 COMMANDS = ("candles", "demo", "doctor", "produce", "replay", "schema", "settings", "subscribe")
 """Each is the object ``command`` of the module of its name beside this one, imported when it is needed."""
@@ -81,6 +82,7 @@ def _set_up_logging(debug: bool) -> None:
     if not debug:
         # Clients log each attempt of theirs; what came of it is our error, told once.
         lines.addFilter(logging.Filter("stockstream"))
+        lines.addFilter(Repeats())
     logging.basicConfig(handlers=[lines], level=logging.DEBUG if debug else logging.WARNING)
 
 

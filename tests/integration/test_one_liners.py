@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from stockstream.sources.yahoo.feed import YahooFeed
+from stockstream.testing.jars import kafka_libs
 from stockstream.testing.kafka import KafkaCluster
 from stockstream.testing.registry import RegistryServer
 from stockstream.testing.system import System, WorkerProcess
@@ -104,3 +107,21 @@ def test_a_second_worker_on_the_port_of_the_first_says_which_to_change(system: S
     ]
     assert first.get("/health/ready")[0] == 200
     del system.workers["second"]
+
+
+def test_a_worker_that_is_stopped_while_its_broker_is_away_leaves(registry: RegistryServer) -> None:
+    with (
+        KafkaCluster(kafka_libs()) as own,
+        System(own.bootstrap, registry.url, "http://127.0.0.1:1", sink_enabled="false", partitions="2") as system,
+    ):
+        worker = system.start()
+        own.kill(0)
+        wait_for_line(worker, "Unable connect to node")
+        os.kill(worker.pid, signal.SIGTERM)
+        wait_until(lambda: worker.exit_code is not None, 90, "the worker to end")
+        assert worker.exit_code == 1
+        said = lines(worker)
+        assert "not stopped within" in said[-1]
+        assert "Traceback" not in said
+        assert len(said) < 200  # and not a hundred lines a second
+        assert max(said.count(line) for line in said if "node" in line) <= 2
