@@ -140,12 +140,17 @@ class BatchClient:
         batches: dict[Link, list[tuple[int, bytes]]] = {}
         for partition in partitions:
             link = self._leaders.get(partition)
-            if link is None or not link.is_open:
+            if link is None:
                 self._retry([partition])
+            elif link in batches:
+                batches[link].append((partition, self._batches[partition]))
             else:
-                batches.setdefault(link, []).append((partition, self._batches[partition]))
+                batches[link] = [(partition, self._batches[partition])]
         for link, some in batches.items():
-            link.send(some)
+            if link.is_open:
+                link.send(some)
+            else:
+                self._retry([partition for partition, _ in some])
 
     def _answered(self, answers: Answers) -> None:
         written, strays, refused = [], [], None

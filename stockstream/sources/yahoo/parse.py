@@ -32,6 +32,8 @@ _LEAST, _TOO_GREAT = 1e-3, 1e7
 _TENS = [10.0**power for power in range(-3, 7)]
 _EIGHT_DIGITS = [10.0 ** (7 - power) for power in range(-4, 7)]
 _SHOWN = 80
+_MOST_REMEMBERED = 20_000
+_usable: set[str] = set()
 
 
 def parse(frame: Frame, received_ms: int) -> Tick | None:
@@ -49,9 +51,18 @@ def parse(frame: Frame, received_ms: int) -> Tick | None:
         raise BadMessage(f"no base64 of a PricingData: {_shown(message)} ({error})") from error
     if pricing.quote_type == HEARTBEAT:
         return None
-    if not is_symbol(pricing.id):
-        raise BadMessage(f"a PricingData without a usable symbol: {_shown(pricing.id)}")
-    return _tick(pricing, received_ms)
+    symbol = pricing.id
+    if symbol not in _usable:
+        _learn(symbol)
+    return _tick(pricing, symbol, received_ms)
+
+
+def _learn(symbol: str) -> None:
+    if not is_symbol(symbol):
+        raise BadMessage(f"a PricingData without a usable symbol: {_shown(symbol)}")
+    if len(_usable) >= _MOST_REMEMBERED:
+        _usable.clear()
+    _usable.add(symbol)
 
 
 def _message(frame: Frame) -> str | bytes | None:
@@ -71,11 +82,11 @@ def _message(frame: Frame) -> str | bytes | None:
     return message
 
 
-def _tick(pricing: Any, received_ms: int) -> Tick:
+def _tick(pricing: Any, symbol: str, received_ms: int) -> Tick:
     is_crypto = pricing.quote_type == CRYPTOCURRENCY or pricing.exchange == _CRYPTO_EXCHANGE
     time_ms, volume = pricing.time, pricing.day_volume
     tick = Tick(
-        pricing.id,
+        symbol,
         time_ms,
         _decimal(pricing.price),
         0.0 if is_crypto else float(max(pricing.last_size, 0)),
