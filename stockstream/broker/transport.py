@@ -1,7 +1,7 @@
 """Faust's Kafka transport, made to hand over whole fetches and to survive faults.
 
 Everything that touches private names of Faust 0.15.3 and aiokafka 0.14.0 is in this file and, for tables, in
-``stores.py``; ``tests/unit/broker/test_transport_private_names.py`` fails when one of them changes. What they add to
+``stores.py``; ``tests/unit/test_private_names.py`` fails when one of them changes. What they add to
 stock Faust:
 
 batches      one message stands for all records of a fetch and partition; its value is a `Fetch`.

@@ -1,4 +1,8 @@
-"""A new version of Faust or aiokafka may change what `broker/transport.py` overrides or counts on without a word."""
+"""A new version of a library may change without a word what we override or count on.
+
+That is so in `broker/transport.py` and `broker/stores.py` (Faust, aiokafka, rocksdict), `broker/link.py` (aiokafka) and
+`sources/stream.py` (websockets).
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,10 @@ RECOVERY = "faust.tables.recovery:Recovery."
 STORE = "faust.stores.rocksdb:Store."
 GROUP = "aiokafka.consumer.group_coordinator:GroupCoordinator."
 ACCUMULATOR = "aiokafka.producer.message_accumulator:"
+CONNECTION = "aiokafka.conn:AIOKafkaConnection."
+SOCKET = "websockets.asyncio.connection:Connection."
 
-PINNED = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0.14.0"}
+PINNED = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0.14.0", "websockets": "17.4"}
 
 KNOWN = [
     # (name, hash of its source, what of ours to read beside it)
@@ -79,12 +85,24 @@ KNOWN = [
     ("aiokafka.producer.producer:AIOKafkaProducer.send_batch", "bf42b0f0c5c0", "send_records"),
     (ACCUMULATOR + "MessageAccumulator.add_batch", "5ed1c5b1367a", "send_records: it waits for the batch before"),
     (ACCUMULATOR + "BatchBuilder.append", "657d76f55157", "send_records: None means full"),
+    (CONNECTION + "connect", "b0f9ba7f0cf6", "Link.open: what is set up, and what is taken over"),
+    (CONNECTION + "_create_reader_task", "9577a6e84c72", "Link.open: it is cancelled"),
+    (CONNECTION + "_do_version_lookup", "f163772b18ad", "Link.open: _versions"),
+    (CONNECTION + "close", "28f164aa1e4f", "Link.close"),
+    (SOCKET + "data_received", "19c5a13dd8eb", "sources/stream.py: what is left to the parser goes there"),
+    (SOCKET + "connection_lost", "ed34a9b75ab3", "sources/stream.py: FrameStream.connection_lost"),
+    (SOCKET + "recv", "23199c9dbd0d", "sources/stream.py: FrameStream.receive takes its place until then"),
+    (
+        "websockets.asyncio.client:ClientConnection.process_event",
+        "047114e631b5",
+        "sources/stream.py: response is set there",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("package", "tried"), PINNED.items())
-def test_versions_are_the_ones_that_transport_was_written_for(package: str, tried: str) -> None:
-    assert version(package) == tried, f"{package} changed: go through broker/transport.py before changing the pin"
+def test_versions_are_the_ones_that_ours_was_written_for(package: str, tried: str) -> None:
+    assert version(package) == tried, f"{package} changed: go through what counts on it before changing the pin"
 
 
 def test_rocksdict_is_of_the_series_that_was_tried() -> None:
@@ -92,9 +110,9 @@ def test_rocksdict_is_of_the_series_that_was_tried() -> None:
 
 
 @pytest.mark.parametrize(("name", "known", "ours"), KNOWN, ids=[name for name, _, _ in KNOWN])
-def test_source_is_the_one_that_transport_was_written_for(name: str, known: str, ours: str) -> None:
+def test_source_is_the_one_that_ours_was_written_for(name: str, known: str, ours: str) -> None:
     found = hashlib.sha256(inspect.getsource(resolve(name)).encode()).hexdigest()[:12]
-    assert found == known, f"{name} changed: read it again beside broker/transport.py, {ours}; then record {found}"
+    assert found == known, f"{name} changed: read it again beside {ours} (in broker/, if not said); then record {found}"
 
 
 def test_attributes_are_where_transport_looks_for_them(faust_app: Any) -> None:
@@ -122,5 +140,5 @@ def resolve(name: str) -> Any:
     found: Any = importlib.import_module(module)
     for part in path.split("."):
         found = getattr(found, part, None)
-        assert found is not None, f"{name} is gone: read broker/transport.py beside the new version"
+        assert found is not None, f"{name} is gone: read what counts on it beside the new version"
     return getattr(found, "fun", found)  # a method marked as a task of a service is wrapped
