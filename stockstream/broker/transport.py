@@ -1,8 +1,8 @@
 """Faust's Kafka transport, made to hand over whole fetches and to survive faults.
 
-Everything that touches private names of Faust 0.15.3 and aiokafka 0.14.0 is in this file and, for tables, in
-``stores.py``; ``tests/unit/test_private_names.py`` fails when one of them changes. What they add to
-stock Faust:
+Everything that touches private names of Faust 0.15.3, and of aiokafka 0.14.0's consumer, is in this file and, for
+tables, in ``stores.py``; ``tests/unit/test_private_names.py`` fails when one of them changes. What they add to stock
+Faust:
 
 batches      one message stands for all records of a fetch and partition; its value is a `Fetch`.
 gate         source records are taken only once the partition's reading has been positioned and Faust's queues have

@@ -92,11 +92,7 @@ KNOWN = [
     (SOCKET + "data_received", "19c5a13dd8eb", "sources/stream.py: what is left to the parser goes there"),
     (SOCKET + "connection_lost", "ed34a9b75ab3", "sources/stream.py: FrameStream.connection_lost"),
     (SOCKET + "recv", "23199c9dbd0d", "sources/stream.py: FrameStream.receive takes its place until then"),
-    (
-        "websockets.asyncio.client:ClientConnection.process_event",
-        "047114e631b5",
-        "sources/stream.py: response is set there",
-    ),
+    ("websockets.asyncio.client:ClientConnection.process_event", "047114e631b5", "sources/stream.py: response is set"),
 ]
 
 
