@@ -37,6 +37,7 @@ from stockstream.testing.wait import wait_until
 RESULTS = Path(__file__).parent / "results"
 CONTENDERS = ("stockstream", "script with aiokafka", "script with confluent")
 WARM_S = 5.0
+ARRIVE_S = 0.5  # whoever is told to end forgets what has not reached it yet: all that was sent in the window shall have
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def measure(servers: Servers, load: Load, name: str, prefix: str) -> Run:
                 time.sleep(load.seconds)
                 used_s, ended_ms, shares = cpu_seconds(process.pid) - before_s, now_ms(), around.shares()
                 peak = peak_mb(process.pid)
+                time.sleep(ARRIVE_S)
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait(30)
