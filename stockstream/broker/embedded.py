@@ -6,6 +6,7 @@ create topics on request: asking for one's metadata makes it, with 4 partitions.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,25 +26,31 @@ class EmbeddedBroker:
         (broker,) = self._producer.list_topics(timeout=_TIMEOUT_S).brokers.values()
         self.bootstrap_servers = f"{broker.host}:{broker.port}"
         self._groups: dict[str, Any] = {}
+        self._lock = threading.Lock()
 
     def close(self) -> None:
-        """End it; what it held is gone."""
-        for consumer in self._groups.values():
-            consumer.close()
-        self._groups.clear()
-        del self._producer
+        """End it, when nobody asks for progress any more; what it held is gone."""
+        with self._lock:
+            for consumer in self._groups.values():
+                consumer.close()
+            self._groups.clear()
+            del self._producer
 
     def progress(self, group: str, topics: Iterable[str]) -> tuple[int, int]:
-        """Offsets, summed over all partitions of ``topics``: what ``group`` has committed, and the ends of the logs."""
+        """Offsets, summed over all partitions of ``topics``: what ``group`` has committed, and the ends of the logs.
+
+        Threads may ask at once: they take turns.
+        """
         confluent = _confluent()
-        consumer = self._groups.get(group)
-        if consumer is None:
-            consumer = self._groups[group] = confluent.Consumer(
-                {"bootstrap.servers": self.bootstrap_servers, "group.id": group, "log_level": 0}
-            )
         places = [confluent.TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
-        ends = sum(consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)[1] for place in places)
-        committed = consumer.committed(places, timeout=_TIMEOUT_S)
+        with self._lock:
+            consumer = self._groups.get(group)
+            if consumer is None:
+                consumer = self._groups[group] = confluent.Consumer(
+                    {"bootstrap.servers": self.bootstrap_servers, "group.id": group, "log_level": 0}
+                )
+            ends = sum(consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)[1] for place in places)
+            committed = consumer.committed(places, timeout=_TIMEOUT_S)
         return sum(max(0, place.offset) for place in committed), ends
 
 

@@ -229,6 +229,46 @@ def test_neither_process_outlives_the_other(start: Any) -> None:
     wait_until(lambda: is_gone(worker), END_S, "the orphan to end")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_end_before_it_has_begun_leaves_nothing(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    demo = start()
+    wait_until(lambda: demo.running and list(temporary.glob("stockstream-demo-*/worker.log")), START_S, "the worker")
+    assert demo.end(number) == 128 + number
+    assert "Traceback" not in demo.text
+    assert ("\n0 ticks in the archive" in demo.text) is (number is signal.SIGINT)  # a closed terminal is told nothing
+    assert list(temporary.glob("stockstream-demo-*")) == []
+
+
+@pytest.mark.timeout(180)
+def test_every_day_of_a_file_is_closed_whatever_its_order_and_what_was_there(start: Any, tmp_path: Path) -> None:
+    """The first run leaves a day open; the second, of earlier days, has the newest trade first."""
+    data = tmp_path / "kept"
+    day_ms, first_ms = 86_400_000, 1_571_011_200_000
+    header = "event_ms,trade_id,price,size,symbol\n"
+    (tmp_path / "later.csv").write_text(header + f"{first_ms + 3 * day_ms},9,2,3,A\n")
+    (tmp_path / "earlier.csv").write_text(
+        header
+        + "".join(f"{first_ms + hour * 3_600_000},{hour + 1},2,3,A\n" for hour in range(30, 0, -6))
+        + f"{first_ms + day_ms},7,2,3,B\n"
+    )
+    later = start("--replay", "later.csv", "--data", str(data))
+    wait_until(lambda: later.running and "has been played" in later.text, START_S, "the file to be played")
+    assert later.end(signal.SIGINT) == 130
+    earlier = start("--replay", "earlier.csv", "--speed", "max", "--exit-when-done", "--data", str(data))
+    assert earlier.process.wait(START_S) == 0, earlier.text
+    days = sql(
+        data,
+        "SELECT c.symbol, c.is_closed, c.trades FROM stockstream.candles AS c WHERE c.interval = '1d' "
+        "ORDER BY c.symbol, c.window_start",
+    )
+    assert days == [["A", True, 3], ["A", True, 2], ["A", False, 1], ["B", True, 1]]
+
+
 def test_a_line_that_is_no_trade_ends_it_with_one_line(start: Any, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("event_ms,trade_id,price,size\n1571000000000,1,2,3\n1571000000000,2,nan,3\n")
     bad = start("--replay", "bad.csv", "--exit-when-done")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -11,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
+from rich.text import Text
 
 from stockstream.cli.columns import parse_columns, parse_symbol
 from stockstream.cli.demo.outcome import outcome_of, warm_up
@@ -26,7 +29,7 @@ from stockstream.cli.demo.source import (
 from stockstream.cli.demo.system import HOST, System
 from stockstream.cli.ending import Ending
 from stockstream.cli.replay import parse_speed
-from stockstream.errors import StockstreamError
+from stockstream.errors import InvalidInput, StockstreamError
 from stockstream.models import check_symbol
 from stockstream.sources.replay.trades_file import DEFAULT_SYMBOL, SAMPLE, SAMPLE_SYMBOL, TradesFile
 from stockstream.startup import check_port, claim
@@ -50,9 +53,26 @@ class Asked:
     exit_when_done: bool
 
 
+class _Console(Console):
+    """Says nothing more once nobody reads it: a closed terminal, or a pipe, whose end is the demonstration's too."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(highlight=False, markup=False, soft_wrap=True)
+        self._ending = ending
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        self._ending.take(signal.SIGPIPE)
+
+
 def parse_symbols(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
     """The symbols of a comma-separated list."""
-    return () if text is None else tuple(check_symbol(name.strip()) for name in text.split(",") if name.strip())
+    if text is None:
+        return ()
+    symbols = tuple(check_symbol(name.strip()) for name in text.split(",") if name.strip())
+    if not symbols:
+        raise click.BadParameter(f"{text!r} names none")
+    return symbols
 
 
 @click.command()
@@ -90,16 +110,17 @@ def command(
         raise click.UsageError("--symbols needs --live: the made-up market and a file have their own")
     if exit_when_done and file is None:
         raise click.UsageError("--exit-when-done needs --replay: nothing else has an end")
-    if file is None and (symbol or columns):
-        raise click.UsageError("--symbol and --columns need --replay")
+    has_speed = click.get_current_context().get_parameter_source("speed") is not ParameterSource.DEFAULT
+    if file is None and (symbol or columns or has_speed):
+        raise click.UsageError("--symbol, --columns and --speed need --replay")
     asked = Asked(port, data, file, symbol, speed, columns, live, symbols or LIVE_SYMBOLS, exit_when_done)
     click.get_current_context().exit(asyncio.run(_demo(asked)))
 
 
 async def _demo(asked: Asked) -> int:
     """Run until the user, or the file, ends it; returns the exit code."""
-    console = Console(highlight=False, soft_wrap=True)
     ending = Ending()
+    console = _Console(ending)
     await check_port(HOST, asked.port, "--port")
     with _trades(asked) as trades, _folder(asked.data) as (folder, epoch):
         console.print("starting a broker, a schema registry, ClickHouse's engine and a worker …")
@@ -107,21 +128,21 @@ async def _demo(asked: Asked) -> int:
         stop = asyncio.create_task(ending.asked.wait())
         await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
+        console.quiet = console.quiet or ending.code == 128 + signal.SIGHUP
         warming = asyncio.create_task(asyncio.to_thread(warm_up))
-        if not running.done():
+        if running.cancel():
             console.print("ending …")
-            running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
         await warming
         _tell(folder, asked.data, console)
-    return 0 if asked.exit_when_done and running.done() and not ending.code else ending.code
+    return ending.code
 
 
 async def _run(asked: Asked, trades: TradesFile | None, folder: Path, epoch: int, console: Console) -> None:
     """The system, and what drives it."""
     async with _variables(asked, folder) as extra, System(folder, asked.port, epoch, extra, console.print) as system:
-        console.print(f"[bold]{system.url}/[/bold]  {_what(asked)}; Ctrl+C ends it")
+        console.print(Text.assemble((f"{system.url}/", "bold"), f"  {_what(asked)}; Ctrl+C ends it"))
         supervising = asyncio.create_task(system.supervise())
         driving = asyncio.create_task(_drive(asked, trades, system, console))
         showing = asyncio.create_task(_show(system, console))
@@ -197,13 +218,28 @@ def _folder(data: Path | None) -> Iterator[tuple[Path, int]]:
             yield Path(made), 0
         return
     kept = data.absolute()
+    if set(str(kept)) & set("?#"):
+        raise InvalidInput(
+            f"{kept} has a ? or # in it, of which ClickHouse makes something else: set --data to another"
+        )
     with claim(kept, "--data"):
-        runs = kept / "runs"
+        yield kept, _count_run(kept)
+
+
+def _count_run(kept: Path) -> int:
+    """How many runs there were before this one."""
+    runs, counted = kept / "runs", kept / "runs.new"
+    try:
         epoch = int(runs.read_text()) if runs.exists() else 0
         if epoch >= _EPOCHS:
             raise StockstreamError(f"{kept} has served {_EPOCHS} runs, which is all it can: set --data to a new folder")
-        runs.write_text(str(epoch + 1))
-        yield kept, epoch
+        counted.write_text(str(epoch + 1))
+        counted.replace(runs)  # never half written: a run that is counted anew would be taken for one that was
+    except ValueError as error:
+        raise InvalidInput(f"{runs} is not what a demonstration has left: set --data to a new folder") from error
+    except OSError as error:
+        raise StockstreamError(f"{kept} cannot be written ({error.strerror}): set --data to another") from error
+    return epoch
 
 
 def _tell(folder: Path, data: Path | None, console: Console) -> None:

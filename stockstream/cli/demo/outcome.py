@@ -13,6 +13,7 @@ _CANDLES = """
 SELECT c.interval, uniqExact(c.symbol), count(), countIf(c.is_closed), sum(c.volume)
 FROM stockstream.candles AS c GROUP BY c.interval ORDER BY min(c.window_end - c.window_start)
 """
+_MADE = "SELECT count() FROM system.tables WHERE database = 'stockstream' AND name IN ('candles', 'ticks')"
 _TICKS = "SELECT count() FROM stockstream.ticks FINAL"
 
 
@@ -39,9 +40,11 @@ def warm_up() -> None:
 
 
 def outcome_of(folder: Path) -> Outcome:
-    """Count what is in a folder of the embedded ClickHouse that nobody has open."""
+    """Count what is in a folder of the embedded ClickHouse that nobody has open: nothing if it has no tables."""
     client = clickhouse_connect.get_client(interface="chdb", path=str(folder))
     try:
+        if client.query(_MADE).result_rows != [(2,)]:
+            return Outcome([], 0)
         ((ticks,),) = client.query(_TICKS).result_rows
         return Outcome([tuple(row) for row in client.query(_CANDLES).result_rows], ticks)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from stockstream.cli.connect import connected_producer
 from stockstream.cli.demo.system import System
-from stockstream.core.interval import session_bounds, window_start
+from stockstream.core.interval import window_end, window_start
+from stockstream.errors import InvalidInput
 from stockstream.models import Tick
 from stockstream.sources.replay.player import Player
 from stockstream.sources.replay.trades_file import TradesFile
@@ -85,27 +86,27 @@ class Replay:
 
         async def emit(ticks: Sequence[Tick]) -> None:
             await self._wait(_AHEAD)
-            self._last.update((tick.symbol, tick) for tick in ticks)
+            for tick in ticks:
+                last = self._last.get(tick.symbol)
+                if last is None or last.event_time <= tick.event_time:  # a file need not be in the order of time
+                    self._last[tick.symbol] = tick
             await producer.send(ticks)
             self._sent += len(ticks)
 
         try:
             await Player(self._trades, emit, speed=self._speed, only=self._only).run()
+            if not self._last:
+                raise InvalidInput(f"{self._trades.name} has no trade{f' of {self._only}' if self._only else ''}")
+            ends_ms = {symbol: _day_ends_ms(tick) for symbol, tick in self._last.items()}
             if close:
-                ends_ms = self._ends_ms()
-                await emit([_closing(tick, ends_ms) for tick in self._last.values()])
+                delay_ms = int(self._system.settings.close_delay_s * 1000)
+                await emit([_closing(tick, ends_ms[tick.symbol] + delay_ms) for tick in self._last.values()])
             await producer.flush(inf)
             await self._wait(0)
         finally:
             await producer.close()
         if close:
-            await self._wait_closed()
-
-    def _ends_ms(self) -> int:
-        """A time at which every day that the file has is over."""
-        last_ms = max((tick.event_time for tick in self._last.values()), default=0)
-        _, closes_ms = session_bounds("1d", window_start("1d", last_ms))
-        return closes_ms + int(self._system.settings.close_delay_s * 1000)
+            await self._wait_closed(ends_ms)
 
     async def _wait(self, ahead: int) -> None:
         """Wait until at most ``ahead`` of the ticks sent are still to be done."""
@@ -117,23 +118,29 @@ class Replay:
 
         await _until(is_near)
 
-    async def _wait_closed(self) -> None:
-        for symbol in self._last:
-            await _until(partial(self._is_closed, symbol))
+    async def _wait_closed(self, ends_ms: Mapping[str, int]) -> None:
+        for symbol, end_ms in ends_ms.items():
+            await _until(partial(self._is_closed, symbol, end_ms))
 
         async def is_saved() -> bool:
             return not await self._system.unsaved()
 
         await _until(is_saved)
 
-    async def _is_closed(self, symbol: str) -> bool:
-        status, answer = await self._system.get(f"/candles/{quote(symbol, safe='')}?interval=1d&limit=1")
+    async def _is_closed(self, symbol: str, end_ms: int) -> bool:
+        """Whether the last of its days in this file is; an earlier run on the same folder may have left later ones."""
+        query = f"interval=1d&end={end_ms}&limit=1"
+        status, answer = await self._system.get(f"/candles/{quote(symbol, safe='')}?{query}")
         return status == 200 and all(candle["is_closed"] for candle in answer["candles"])
 
 
 async def _until(is_so: Callable[[], Awaitable[bool]]) -> None:
     while not await is_so():  # noqa: ASYNC110 - the worker's progress sends no event
         await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def _day_ends_ms(tick: Tick) -> int:
+    return window_end("1d", window_start("1d", tick.event_time))
 
 
 def _closing(tick: Tick, at_ms: int) -> Tick:

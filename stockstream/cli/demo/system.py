@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -51,14 +52,14 @@ class System:
     async def __aenter__(self) -> Self:
         self._broker = EmbeddedBroker()
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
-        await self._registry.__aenter__()
-        ours = self._variables()
-        self.settings = Settings.load(ours, self._folder)
-        others = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-        source = str(Path(stockstream.__file__).parents[1])
-        self._environment = {**others, **ours, "PYTHONPATH": os.pathsep.join([source, others.get("PYTHONPATH", "")])}
-        self.log.write_bytes(b"")
         try:
+            await self._registry.__aenter__()
+            ours = self._variables()
+            self.settings = Settings.load(ours, self._folder)
+            others = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+            paths = [str(Path(stockstream.__file__).parents[1]), others.get("PYTHONPATH")]
+            self._environment = {**others, **ours, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+            self.log.write_bytes(b"")
             await self._start()
         except BaseException:
             await self.__aexit__(None, None, None)
@@ -126,7 +127,7 @@ class System:
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "stockstream.cli.demo.worker"),
+                *("-P", "-m", "stockstream.cli.demo.worker"),  # -P: what lies in the folder is no module
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -134,20 +135,26 @@ class System:
                 cwd=self._folder,
                 start_new_session=True,  # Ctrl+C is for us, who end it in good order
             )
-        async with asyncio.timeout(_READY_S):
-            while (await self.get("/health/ready"))[0] != 200:
-                if self._process.returncode is not None:
-                    raise self._ended()
-                await asyncio.sleep(_LOOK_EVERY_S)
+        give_up_s = time.monotonic() + _READY_S
+        while (await self.get("/health/ready"))[0] != 200:
+            if self._process.returncode is not None:
+                raise self._ended()
+            if time.monotonic() > give_up_s:
+                raise StockstreamError(f"the worker was not ready within {_READY_S:g} s{self._more()}")
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    def _more(self) -> str:
+        return f" (all it said is in {self.log}, if --data keeps it)"
 
     def _ended(self) -> StockstreamError:
         lines = self.log.read_text(errors="replace").splitlines()
         told = [line for line in lines if line.startswith("stockstream: ")] or lines
         reason = told[-1].removeprefix("stockstream: ") if told else "it says nothing"
-        return StockstreamError(f"the worker has ended: {reason} (all it said is in {self.log})")
+        return StockstreamError(f"the worker has ended: {reason}{self._more()}")
 
     def _variables(self) -> dict[str, str]:
         return {
+            "STOCKSTREAM_CONFIG": os.devnull,  # a file of the user's is for other workers
             "KAFKA_BOOTSTRAP_SERVERS": self._broker.bootstrap_servers,
             "SCHEMA_REGISTRY_URL": self._registry.url,
             "CLICKHOUSE_URL": f"chdb://{self._folder}/clickhouse",
