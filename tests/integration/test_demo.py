@@ -255,12 +255,15 @@ def test_every_day_of_a_file_is_closed_whatever_its_order_and_what_was_there(sta
         header
         + "".join(f"{first_ms + hour * 3_600_000},{hour + 1},2,3,A\n" for hour in range(30, 0, -6))
         + f"{first_ms + day_ms},7,2,3,B\n"
+        + f"{first_ms + day_ms},8,2e15,3,B\n"  # no price
+        + f"{first_ms},8,2e15,3,C\n"
     )
     later = start("--replay", "later.csv", "--data", str(data))
     wait_until(lambda: later.running and "has been played" in later.text, START_S, "the file to be played")
     assert later.end(signal.SIGINT) == 130
     earlier = start("--replay", "earlier.csv", "--speed", "max", "--exit-when-done", "--data", str(data))
     assert earlier.process.wait(START_S) == 0, earlier.text
+    assert "\n2 records became dead letters" in earlier.text
     days = sql(
         data,
         "SELECT c.symbol, c.is_closed, c.trades FROM stockstream.candles AS c WHERE c.interval = '1d' "

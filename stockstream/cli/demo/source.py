@@ -15,8 +15,9 @@ from urllib.parse import quote
 from stockstream.cli.connect import connected_producer
 from stockstream.cli.demo.system import System
 from stockstream.core.interval import window_end, window_start
+from stockstream.core.verdict import Policy
 from stockstream.errors import InvalidInput
-from stockstream.models import Tick
+from stockstream.models import Tick, Verdict
 from stockstream.sources.replay.player import Player
 from stockstream.sources.replay.trades_file import TradesFile
 from stockstream.sources.yahoo.fake import FakeYahoo, Market, instruments
@@ -83,19 +84,21 @@ class Replay:
         """
         topic = self._system.settings.topic(self._system.settings.tick_topics[0])
         producer = await connected_producer(self._system.settings, topic, shed_after_s=inf)
+        judge = Policy().judge
 
         async def emit(ticks: Sequence[Tick]) -> None:
             await self._wait(_AHEAD)
             for tick in ticks:
                 last = self._last.get(tick.symbol)
-                if last is None or last.event_time <= tick.event_time:  # a file need not be in the order of time
+                # A file need not be in the order of time, and no day is made of what the worker refuses.
+                if (last is None or last.event_time <= tick.event_time) and judge(tick) is Verdict.ACCEPTED:
                     self._last[tick.symbol] = tick
             await producer.send(ticks)
             self._sent += len(ticks)
 
         try:
             await Player(self._trades, emit, speed=self._speed, only=self._only).run()
-            if not self._last:
+            if not self._sent:
                 raise InvalidInput(f"{self._trades.name} has no trade{f' of {self._only}' if self._only else ''}")
             ends_ms = {symbol: _day_ends_ms(tick) for symbol, tick in self._last.items()}
             if close:
