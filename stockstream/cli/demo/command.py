@@ -36,6 +36,7 @@ from stockstream.startup import check_port, claim
 
 _EPOCHS = 128
 _STATUS_EVERY_S = 1.0
+_SILENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +146,17 @@ async def _run(asked: Asked, trades: TradesFile | None, folder: Path, epoch: int
         console.print(Text.assemble((f"{system.url}/", "bold"), f"  {_what(asked)}; Ctrl+C ends it"))
         supervising = asyncio.create_task(system.supervise())
         driving = asyncio.create_task(_drive(asked, trades, system, console))
-        showing = asyncio.create_task(_show(system, console))
+        told = (_show(system, console), _tell_silence(system, console)) if asked.live else (_show(system, console),)
+        tasks = [supervising, driving, *(asyncio.create_task(each) for each in told)]
         try:
             await asyncio.wait((supervising, driving), return_when=asyncio.FIRST_COMPLETED)
             for task in (supervising, driving):
                 if task.done():
                     task.result()
         finally:
-            for task in (supervising, driving, showing):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(supervising, driving, showing, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             if letters := await system.dead_letters():
                 console.print(f"{letters:,} records became dead letters: {system.log} says why (--data keeps it)")
 
@@ -199,6 +201,20 @@ async def _show(system: System, console: Console) -> None:
             done, ends = await system.progress()
             status.update(f"{time.monotonic() - began_s:.0f} s, {ends:,} ticks, {ends - done:,} on their way")
             await asyncio.sleep(_STATUS_EVERY_S)
+
+
+async def _tell_silence(system: System, console: Console) -> None:
+    """Say, until the first tick has come, what the worker says of it: the page can only wait."""
+    told = ""
+    while True:
+        await asyncio.sleep(_SILENCE_S)
+        _, ends = await system.progress()
+        if ends:
+            return
+        reason, _, _ = (system.warnings("WARNING", "ERROR") or [""])[-1].partition("; trying again")
+        if reason != told:
+            console.print(f"nothing has come yet: {reason}")
+            told = reason
 
 
 def _what(asked: Asked) -> str:

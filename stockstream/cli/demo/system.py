@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +27,7 @@ LEASE_LOST = 70
 _READY_S = 90.0
 _LEAVE_S = 15.0
 _LOOK_EVERY_S = 0.1
+_SAID = re.compile(r"\] \[(WARNING|ERROR|CRITICAL)\] (?!\[\^)(.*)")  # Faust's own begin with [^, and tell no cause
 _OURS = ("STOCKSTREAM_", "KAFKA_", "SCHEMA_REGISTRY_", "CLICKHOUSE_", "SYMBOLS")
 
 
@@ -112,6 +114,11 @@ class System:
         _, ends = await self._progress(f"{self.settings.app_id}-sink", [self.settings.topic("dead-letters")])
         return ends
 
+    def warnings(self, *levels: str) -> list[str]:
+        """What the worker has logged at these levels (`WARNING`, `ERROR`, `CRITICAL`), oldest first."""
+        said = _SAID.findall(self.log.read_text(errors="replace"))
+        return [text.strip() for level, text in said if level in levels]
+
     async def get(self, path: str) -> tuple[int, Any]:
         """Status and JSON of a request to the worker; (0, None) if it does not answer."""
         try:
@@ -148,8 +155,9 @@ class System:
 
     def _ended(self) -> StockstreamError:
         lines = self.log.read_text(errors="replace").splitlines()
-        told = [line for line in lines if line.startswith("stockstream: ")] or lines
-        reason = told[-1].removeprefix("stockstream: ") if told else "it says nothing"
+        told = [line.removeprefix("stockstream: ") for line in lines if line.startswith("stockstream: ")]
+        told = told or self.warnings("CRITICAL") or lines
+        reason = told[-1].strip() if told else "it says nothing"
         return StockstreamError(f"the worker has ended: {reason}{self._more()}")
 
     def _variables(self) -> dict[str, str]:
