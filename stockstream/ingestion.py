@@ -142,7 +142,10 @@ class Ingestion:
     def _runner(self, connection: ConnectionId, symbols: Sequence[str]) -> ConnectionRunner:
         source = SOURCES[connection.source]
         url = self._settings.source_url(source.name) or source.url
-        return ConnectionRunner(source.make_feed(url), symbols, self.producers[source.name].send, now_ms=self._now_ms)
+        producer = self.producers[source.name]
+        return ConnectionRunner(
+            source.make_feed(url), symbols, producer.send, now_ms=self._now_ms, offer=producer.offer
+        )
 
     def _owned(self) -> set[int] | None:
         if not is_settled(self._app):
