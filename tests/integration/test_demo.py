@@ -48,7 +48,8 @@ class Demo:
                 stdout=said,
                 stderr=said,
                 cwd=folder,
-                env={name: value for name, value in os.environ.items() if not name.startswith("STOCKSTREAM_")},
+                env={name: value for name, value in os.environ.items() if not name.startswith("STOCKSTREAM_")}
+                | {"TMPDIR": str(folder)},  # what a run that is killed leaves behind goes with the test
             )
 
     def wait_started(self) -> None:
@@ -230,18 +231,13 @@ def test_neither_process_outlives_the_other(start: Any) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_an_end_before_it_has_begun_leaves_nothing(
-    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
-) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
+def test_an_end_before_it_has_begun_leaves_nothing(start: Any, tmp_path: Path, number: signal.Signals) -> None:
     demo = start()
-    wait_until(lambda: demo.running and list(temporary.glob("stockstream-demo-*/worker.log")), START_S, "the worker")
+    wait_until(lambda: demo.running and list(tmp_path.glob("stockstream-demo-*/worker.log")), START_S, "the worker")
     assert demo.end(number) == 128 + number
     assert "Traceback" not in demo.text
     assert ("\n0 ticks in the archive" in demo.text) is (number is signal.SIGINT)  # a closed terminal is told nothing
-    assert list(temporary.glob("stockstream-demo-*")) == []
+    assert list(tmp_path.glob("stockstream-demo-*")) == []
 
 
 @pytest.mark.timeout(180)
