@@ -30,6 +30,7 @@ _TRADES_PER_S = 100.0
 _LOTS_A_TRADE = 200  # about twice what one has: the volume of the day must not begin below where the last run ended
 _AHEAD = 5000  # ticks; of each partition the embedded broker keeps 5 MB
 _LOOK_EVERY_S = 0.05
+_AGES_S = 100 * 366 * 86_400
 
 
 @asynccontextmanager
@@ -61,6 +62,8 @@ def a_file(tables: Path) -> dict[str, str]:
     return {
         "STOCKSTREAM_INGEST_ENABLED": "false",
         "STOCKSTREAM_DATA_DIR": str(tables),
+        # A file may be in any order: no row is given up before its last line.
+        "STOCKSTREAM_RETENTION_S": str(_AGES_S),
         # What has been done is to be known soon: no more is played until then.
         "STOCKSTREAM_COMMIT_INTERVAL_S": "0.2",
         "STOCKSTREAM_SINK_INTERVAL_MS": "200",

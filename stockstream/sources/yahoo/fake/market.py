@@ -119,7 +119,8 @@ def _dealt(*hands: list[str]) -> Iterator[str]:
 
 
 def _instrument(symbol: str, rank: int) -> Instrument:
-    weight = 0.002 if rank % int(1 / _QUIET_SHARE) == 4 else 1.0 / (1 + rank) ** 0.5
+    is_quiet = rank % int(1 / _QUIET_SHARE) == 4 and symbol not in (*_REAL_EQUITIES, *_REAL_CRYPTO)
+    weight = 0.006 if is_quiet else 1.0 / (1 + rank) ** 0.5
     price = float(20 + (rank * 37) % 400)
     if symbol.endswith(".VN"):
         return Instrument(symbol, "VSE", 8, 0, price * 1000, weight, _VIETNAM, "VND")

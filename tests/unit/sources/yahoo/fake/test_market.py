@@ -50,7 +50,7 @@ def test_volume_accumulates_over_the_day_and_begins_anew_with_the_next() -> None
 def test_there_are_quiet_names_and_bursts() -> None:
     seen = trades(MONDAY_MS + 14 * HOUR_MS, 0.5)
     counts = Counter(trade.symbol for trade in seen)
-    assert sum(counts[each.symbol] < 15 for each in instruments()) > 30
+    assert sum(counts[each.symbol] < 60 for each in instruments()) > 30
     assert counts.most_common(1)[0][1] > 1000
     gaps_ms = sorted(b.time_ms - a.time_ms for a, b in pairwise(trade for trade in seen if trade.symbol == "BTC-USD"))
     assert gaps_ms[len(gaps_ms) // 20] * 10 < gaps_ms[len(gaps_ms) // 2]
