@@ -144,7 +144,12 @@ class Ingestion:
         url = self._settings.source_url(source.name) or source.url
         producer = self.producers[source.name]
         return ConnectionRunner(
-            source.make_feed(url), symbols, producer.send, now_ms=self._now_ms, offer=producer.offer
+            source.make_feed(url),
+            symbols,
+            producer.send,
+            now_ms=self._now_ms,
+            offer=producer.offer,
+            name=str(connection),
         )
 
     def _owned(self) -> set[int] | None:

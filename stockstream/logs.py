@@ -1,4 +1,4 @@
-"""A log that can be read after an outage: what is said a hundred times a second is said once a minute."""
+"""A log that can be read after an outage: what is said a hundred times a second is said ten times a minute."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 
 _EVERY_S = 60.0
+_FEW = 10
 _MOST_TEXTS = 1000
 
 
 class Repeats(logging.Filter):
-    """Holds back a warning or an error that was said, word for word, within the last ``every_s``.
+    """Lets a warning or an error through, word for word the same, ten times in ``every_s``, and holds back the rest.
 
-    The next one that passes tells how many were held back. For handlers; ``steady_s`` is a steady clock.
+    The first one after that tells how many were held back. For handlers; ``steady_s`` is a steady clock.
     """
 
     def __init__(self, every_s: float = _EVERY_S, steady_s: Callable[[], float] = time.monotonic) -> None:
@@ -26,13 +27,13 @@ class Repeats(logging.Filter):
         if record.levelno < logging.WARNING:
             return True
         text, now_s = record.getMessage(), self._steady_s()
-        said_s, held_back = self._said.get(text, (-self._every_s, 0))
-        if now_s - said_s < self._every_s:
-            self._said[text] = said_s, held_back + 1
-            return False
+        first_s, count = self._said.get(text, (-self._every_s, 0))
+        if now_s - first_s < self._every_s:
+            self._said[text] = first_s, count + 1
+            return count < _FEW
         if len(self._said) >= _MOST_TEXTS:
             self._said.clear()
-        self._said[text] = now_s, 0
-        if held_back:
-            record.msg, record.args = f"{text} ({held_back:,} times more since)", ()
+        self._said[text] = now_s, 1
+        if count > _FEW:
+            record.msg, record.args = f"{text} ({count - _FEW:,} times more before)", ()
         return True

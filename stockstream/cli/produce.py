@@ -14,6 +14,7 @@ from stockstream.agents.ingest_report import Report
 from stockstream.cli.connect import connected_producer, now_ms
 from stockstream.cli.ending import Ending
 from stockstream.cli.loop import resting_loop
+from stockstream.core.allocation import ConnectionId
 from stockstream.errors import InvalidInput, SettingsError
 from stockstream.settings import Settings, read_symbols
 from stockstream.sources.catalog import SOURCES, Source, source_of
@@ -70,8 +71,15 @@ async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], ur
     ending = Ending()
     producer = await connected_producer(settings, settings.topic(venue.topic))
     runners = [
-        ConnectionRunner(venue.make_feed(url), chunk, producer.send, now_ms=now_ms, offer=producer.offer)
-        for chunk in _chunks(symbols, venue.capabilities.symbols_per_connection)
+        ConnectionRunner(
+            venue.make_feed(url),
+            chunk,
+            producer.send,
+            now_ms=now_ms,
+            offer=producer.offer,
+            name=str(ConnectionId(venue.name, number)),
+        )
+        for number, chunk in enumerate(_chunks(symbols, venue.capabilities.symbols_per_connection))
     ]
     report = Report(venue.name, producer, lambda: [runner.status for runner in runners], now_ms=now_ms)
     running: list[asyncio.Task[Any]] = [asyncio.create_task(runner.run()) for runner in runners]

@@ -81,7 +81,8 @@ class ConnectionRunner:
 
     The frames that arrive together are parsed and awaited into ``emit`` before more are read. ``now_ms`` (epoch ms)
     stamps ticks and control records; ``offer``, if given, takes ticks without a task being woken up for them, whenever
-    nothing has to be waited for; ``steady_s`` and ``sleep`` measure waiting; ``open_socket`` connects to a URL.
+    nothing has to be waited for; ``steady_s`` and ``sleep`` measure waiting; ``open_socket`` connects to a URL;
+    ``name`` is the connection's in the log, the feed's if there is none.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class ConnectionRunner:
         *,
         now_ms: Callable[[], int],
         offer: Offer | None = None,
+        name: str | None = None,
         timing: Timing | None = None,
         open_socket: Callable[[str], Coroutine[Any, Any, Socket]] | None = None,
         steady_s: Callable[[], float] = time.monotonic,
@@ -103,6 +105,7 @@ class ConnectionRunner:
         self._emit, self._now_ms, self._steady_s, self._sleep = emit, now_ms, steady_s, sleep
         self._timing = timing or Timing()
         self._offer = offer
+        self._name = name or feed.name
         self._offer_error: EmitFailed | None = None
         self._open = open_socket or self._open_websocket
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
@@ -136,11 +139,11 @@ class ConnectionRunner:
             if reason is None:
                 wait_s = next(delays)
                 self._enter("waiting", cause)
-                log.warning("%s: %s; trying again in %.1f s", self.feed.name, cause, wait_s)
+                log.warning("%s: %s; trying again in %.1f s", self._name, cause, wait_s)
             else:
                 wait_s = self._timing.fatal_retry_s
                 self._enter("failed", reason)
-                log.error("%s: %s; trying again in %.0f s", self.feed.name, reason, wait_s)
+                log.error("%s: %s; trying again in %.0f s", self._name, reason, wait_s)
             await self._unless_stopped(self._sleep(wait_s))
         self._enter("stopped")
 
@@ -158,7 +161,7 @@ class ConnectionRunner:
                 try:
                     await self._subscribe(self._socket, new)
                 except ConnectionClosed as error:
-                    log.info("%s: %s while subscribing: done on the next connection", self.feed.name, cause_of(error))
+                    log.info("%s: %s while subscribing: done on the next connection", self._name, cause_of(error))
 
     async def remove(self, symbols: Sequence[str]) -> None:
         """Unsubscribe symbols; what still arrives of them is not passed on."""
@@ -171,7 +174,7 @@ class ConnectionRunner:
                 for frame in self.feed.unsubscribe(gone):
                     await self._socket.send(frame)
             except ConnectionClosed as error:
-                log.info("%s: %s while unsubscribing: no longer needed", self.feed.name, cause_of(error))
+                log.info("%s: %s while unsubscribing: no longer needed", self._name, cause_of(error))
 
     def _want(self, symbols: Iterable[str]) -> list[str]:
         new = [symbol for symbol in dict.fromkeys(symbols) if symbol not in self.status.symbols]
@@ -209,7 +212,7 @@ class ConnectionRunner:
                 self._heard(self._now_ms())
             self.status.connections += 1
             self._enter("streaming")
-            log.info("%s: %d symbols subscribed at %s", self.feed.name, len(self.status.symbols), self.feed.url)
+            log.info("%s: %d symbols subscribed at %s", self._name, len(self.status.symbols), self.feed.url)
             if self._stopping.is_set():
                 return
             watch = asyncio.create_task(self._watch(opened))
@@ -278,14 +281,14 @@ class ConnectionRunner:
     def _tell_bad(self, error: BadMessage) -> None:
         self.status.bad_frames += 1
         if (count := self._bad.due()) is not None:
-            log.warning("%s: %d bad frames, the last: %s", self.feed.name, count, error)
+            log.warning("%s: %d bad frames, the last: %s", self._name, count, error)
 
     def _is_known(self, tick: Tick, received_ms: int) -> bool:
         seen = self.status.symbols.get(tick.symbol)
         if seen is None:
             self.status.unasked += 1
             if (count := self._unasked.due()) is not None:
-                log.warning("%s: %d ticks that nobody asked for, the last of %s", self.feed.name, count, tick.symbol)
+                log.warning("%s: %d ticks that nobody asked for, the last of %s", self._name, count, tick.symbol)
             return False
         if 0 <= seen.received_ms - received_ms < _SAME_MOMENT_MS:
             # Snapshots of one second are ordered by their reception: two of a symbol must not share a millisecond.

@@ -167,6 +167,11 @@ def test_candles_of_300_symbols_form_until_ctrl_c(start: Any) -> None:
     wait_until(forming, 60, "a candle to form")
     with urllib.request.urlopen(f"http://{HOST}:{demo.port}/", timeout=10) as page:
         assert b"<title>stockstream" in page.read()
+    second = start("--port", str(demo.port))
+    assert second.process.wait(START_S) == 1
+    assert second.text == (
+        f"stockstream: port {demo.port} of {HOST} is taken: end who holds it, or set --port to a free one\n"
+    )
     worker = demo.worker()
     assert demo.end(signal.SIGINT) == 130
     assert is_gone(worker)
@@ -201,16 +206,6 @@ def test_a_day_goes_on_in_the_next_run_on_the_same_data(start: Any, tmp_path: Pa
         days.append(day())
     assert days[0][:2] == days[1][:2]
     assert days[0][2] < days[1][2]
-
-
-def test_a_taken_port_is_told_in_one_line(start: Any) -> None:
-    first = start("--replay", "sample")
-    first.wait_started()
-    second = start("--port", str(first.port))
-    assert second.process.wait(START_S) == 1
-    assert second.text == (
-        f"stockstream: port {first.port} of {HOST} is taken: end who holds it, or set --port to a free one\n"
-    )
 
 
 @pytest.mark.timeout(180)

@@ -186,6 +186,7 @@ class Scene:
             steady_s=self.time.steady_s,
             sleep=self.time.sleep,
             rng=random.Random(5),
+            name="venue/7",
         )
         self.task = asyncio.create_task(self.runner.run())
 
@@ -458,7 +459,7 @@ async def test_a_fatal_error_is_visible_and_tried_again_slowly(scene: Scene, cap
     scene.venue.socket.end()
     await scene.time.pass_(30)
     assert (scene.runner.status.state, scene.runner.status.detail) == ("failed", "the key is wrong")
-    assert "the key is wrong" in caplog.text
+    assert "venue/7: the key is wrong" in caplog.text
     attempts = scene.venue.attempts
     await scene.time.pass_(250)
     assert scene.venue.attempts == attempts
