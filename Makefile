@@ -33,7 +33,7 @@ secrets:
 	deploy/make-secrets.sh
 
 test: setup check
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # The screenshots of the documentation.
 images: setup
