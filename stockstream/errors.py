@@ -19,6 +19,9 @@ StockstreamError                  one line that says what is wrong and what to d
 
 from __future__ import annotations
 
+LEASE_LOST = 70
+"""Exit code of a worker that was put out of its group while it had something to send; start it again."""
+
 
 class StockstreamError(Exception):
     """Base of all; ``str(error)`` is one line fit for a user."""

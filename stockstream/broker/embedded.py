@@ -29,29 +29,32 @@ class EmbeddedBroker:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """End it, when nobody asks for progress any more; what it held is gone."""
+        """End it, when nobody asks for offsets any more; what it held is gone."""
         with self._lock:
             for consumer in self._groups.values():
                 consumer.close()
             self._groups.clear()
             del self._producer
 
-    def progress(self, group: str, topics: Iterable[str]) -> tuple[int, int]:
-        """Offsets, summed over all partitions of ``topics``: what ``group`` has committed, and the ends of the logs.
-
-        Threads may ask at once: they take turns.
-        """
-        confluent = _confluent()
-        places = [confluent.TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
+    def committed(self, group: str, topics: Iterable[str]) -> int:
+        """How far ``group`` has committed, summed over all partitions; threads take turns."""
         with self._lock:
-            consumer = self._groups.get(group)
-            if consumer is None:
-                consumer = self._groups[group] = confluent.Consumer(
-                    {"bootstrap.servers": self.bootstrap_servers, "group.id": group, "log_level": 0}
-                )
-            ends = sum(consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)[1] for place in places)
-            committed = consumer.committed(places, timeout=_TIMEOUT_S)
-        return sum(max(0, place.offset) for place in committed), ends
+            places = self._consumer(group).committed(_places(topics), timeout=_TIMEOUT_S)
+        return sum(max(0, place.offset) for place in places)
+
+    def ends(self, topics: Iterable[str]) -> int:
+        """The ends of the logs, summed over all partitions; threads take turns."""
+        with self._lock:
+            consumer = self._consumer("-")  # any group: its offsets are not asked for
+            return sum(consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)[1] for place in _places(topics))
+
+    def _consumer(self, group: str) -> Any:
+        consumer = self._groups.get(group)
+        if consumer is None:
+            consumer = self._groups[group] = _confluent().Consumer(
+                {"bootstrap.servers": self.bootstrap_servers, "group.id": group, "log_level": 0}
+            )
+        return consumer
 
 
 def make_topics(bootstrap_servers: str, names: Iterable[str]) -> None:
@@ -59,6 +62,11 @@ def make_topics(bootstrap_servers: str, names: Iterable[str]) -> None:
     client = _confluent().Producer({"bootstrap.servers": bootstrap_servers, "log_level": 0})
     for name in names:
         client.list_topics(name, timeout=_TIMEOUT_S)
+
+
+def _places(topics: Iterable[str]) -> list[Any]:
+    make = _confluent().TopicPartition
+    return [make(topic, number) for topic in topics for number in range(PARTITIONS)]
 
 
 def _confluent() -> Any:

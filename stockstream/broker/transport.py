@@ -31,11 +31,9 @@ from faust.types import TP
 
 from stockstream.broker.stores import IsNewer, absorb
 from stockstream.broker.taken import Taken
+from stockstream.errors import LEASE_LOST
 
 log = logging.getLogger(__name__)
-
-LEASE_LOST = 70
-"""Exit code of a worker that was put out of its group while it had something to send; start it again."""
 
 
 class Lease:

@@ -15,9 +15,9 @@ import pytest
 from oracle import Expected, Key, assert_candles, expected_candles
 from places import by_changelog, by_http, by_sql, by_tables, rows_in_store
 
-from stockstream.broker.transport import LEASE_LOST
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.offline import OfflineEngine
+from stockstream.errors import LEASE_LOST
 from stockstream.models import Tick
 from stockstream.testing.clickhouse import ClickHouseFacade
 from stockstream.testing.kafka import KafkaCluster

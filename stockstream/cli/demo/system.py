@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,12 +17,10 @@ import aiohttp
 import stockstream
 from stockstream.broker.embedded import PARTITIONS, EmbeddedBroker
 from stockstream.codecs.embedded import EmbeddedRegistry
-from stockstream.errors import StockstreamError
+from stockstream.errors import LEASE_LOST, StockstreamError
 from stockstream.settings import Settings
 
 HOST = "127.0.0.1"
-LEASE_LOST = 70
-"""Exit code of a worker that was put out of its group, as after a laptop's sleep (`broker/transport.py`)."""
 
 _READY_S = 90.0
 _LEAVE_S = 15.0
@@ -99,20 +97,19 @@ class System:
 
     async def progress(self) -> tuple[int, int]:
         """How many records of the tick topic the worker and the sink have both done with, and how many there are."""
-        ticks = [self.settings.topic(name) for name in self.settings.tick_topics]
-        made, ends = await self._progress(self.settings.app_id, ticks)
-        archived, _ = await self._progress(f"{self.settings.app_id}-sink", ticks)
+        ends = await self._ends(*self.settings.tick_topics)
+        made = await self._committed(self.settings.app_id, *self.settings.tick_topics)
+        archived = await self._committed(f"{self.settings.app_id}-sink", *self.settings.tick_topics)
         return min(made, archived), ends
 
     async def unsaved(self) -> int:
         """How many records of candles are not in ClickHouse."""
-        done, ends = await self._progress(f"{self.settings.app_id}-sink", [self.settings.topic("candles")])
-        return ends - done
+        ends = await self._ends("candles")
+        return ends - await self._committed(f"{self.settings.app_id}-sink", "candles")
 
     async def dead_letters(self) -> int:
         """How many records no candle could take."""
-        _, ends = await self._progress(f"{self.settings.app_id}-sink", [self.settings.topic("dead-letters")])
-        return ends
+        return await self._ends("dead-letters")
 
     def warnings(self, *levels: str) -> list[str]:
         """What the worker has logged at these levels (`WARNING`, `ERROR`, `CRITICAL`), oldest first."""
@@ -127,8 +124,11 @@ class System:
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return 0, None
 
-    async def _progress(self, group: str, topics: Iterable[str]) -> tuple[int, int]:
-        return await asyncio.to_thread(self._broker.progress, group, topics)
+    async def _committed(self, group: str, *names: str) -> int:
+        return await asyncio.to_thread(self._broker.committed, group, map(self.settings.topic, names))
+
+    async def _ends(self, *names: str) -> int:
+        return await asyncio.to_thread(self._broker.ends, map(self.settings.topic, names))
 
     async def _start(self) -> None:
         with self.log.open("ab") as log:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from stockstream.broker import transport
-from stockstream.broker.transport import LEASE_LOST, Lease
+from stockstream.broker.transport import Lease
+from stockstream.errors import LEASE_LOST
 
 
 @pytest.fixture
