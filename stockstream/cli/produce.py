@@ -16,7 +16,7 @@ from stockstream.cli.ending import Ending
 from stockstream.cli.loop import resting_loop
 from stockstream.core.allocation import ConnectionId
 from stockstream.errors import InvalidInput, SettingsError
-from stockstream.settings import Settings, read_symbols
+from stockstream.settings import Settings, read_symbols, split
 from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.runner import ConnectionRunner
 
@@ -52,8 +52,8 @@ def _wanted(settings: Settings, listed: str | None, path: str | None) -> list[st
     if path is not None:
         names = list(read_symbols(Path(path)))
     else:
-        names = list(settings.all_symbols()) if listed is None else [name.strip() for name in listed.split(",")]
-    found = list(dict.fromkeys(name for name in names if name))
+        names = list(settings.all_symbols()) if listed is None else split(listed)
+    found = list(dict.fromkeys(names))
     if not found:
         raise SettingsError("no symbols to subscribe: set SYMBOLS=AAPL,BTC-USD or give --symbols or --symbols-file")
     return found

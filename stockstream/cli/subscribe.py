@@ -23,7 +23,7 @@ from stockstream.cli.connect import now_ms
 from stockstream.codecs import Decoder, Encoder
 from stockstream.errors import InvalidInput, SettingsError, Unreachable
 from stockstream.models import SUBSCRIPTION_SCHEMA, Subscription, check_symbol
-from stockstream.settings import Settings, read_symbols
+from stockstream.settings import Settings, read_symbols, split
 from stockstream.sources.catalog import source_of
 from stockstream.tables.subscriptions import Subscriptions
 
@@ -41,7 +41,7 @@ def command(symbols: Sequence[str], symbols_file: str | None, remove: bool, is_l
 
     Returns when Kafka has confirmed it. What stands in a worker's own SYMBOLS it adds again whenever it starts.
     """
-    named = [name.strip() for text in symbols for name in text.split(",") if name.strip()]
+    named = [name for text in symbols for name in split(text)]
     wanted = list(dict.fromkeys([*named, *(read_symbols(Path(symbols_file)) if symbols_file else ())]))
     if is_list == bool(wanted) or (is_list and remove):
         raise click.UsageError("name symbols or a --symbols-file, or ask for a --list")

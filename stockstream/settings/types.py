@@ -8,12 +8,18 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
+from stockstream.core.row import MAX_EPOCH
 from stockstream.errors import InvalidSymbol
 from stockstream.models import check_symbol
 
 
+def split(text: str) -> list[str]:
+    """The parts of a comma-separated list; those that are blank are none."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def _split(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    return split(value) if isinstance(value, str) else value
 
 
 def _split_pairs(value: object) -> object:
@@ -85,7 +91,7 @@ Symbols = Annotated[
 ]
 Topics = Annotated[tuple[Name, ...], BeforeValidator(_split), AfterValidator(_distinct), Field(min_length=1)]
 FeedDelays = Annotated[dict[Name, Annotated[int, Field(ge=0)]], BeforeValidator(_split_pairs)]
-Epoch = Annotated[int, Field(ge=0, le=127)]
+Epoch = Annotated[int, Field(ge=0, le=MAX_EPOCH)]
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -29,12 +29,14 @@ from stockstream.cli.demo.source import (
 from stockstream.cli.demo.system import HOST, System
 from stockstream.cli.ending import Ending
 from stockstream.cli.replay import parse_speed
+from stockstream.core.row import MAX_EPOCH
 from stockstream.errors import InvalidInput, StockstreamError
 from stockstream.models import check_symbol
+from stockstream.settings import split
 from stockstream.sources.replay.trades_file import DEFAULT_SYMBOL, SAMPLE, SAMPLE_SYMBOL, TradesFile
 from stockstream.startup import check_port, claim
 
-_EPOCHS = 128
+_EPOCHS = MAX_EPOCH + 1
 _STATUS_EVERY_S = 1.0
 _SILENCE_S = 10.0
 
@@ -70,7 +72,7 @@ def parse_symbols(ctx: click.Context, parameter: click.Parameter, text: str | No
     """The symbols of a comma-separated list."""
     if text is None:
         return ()
-    symbols = tuple(check_symbol(name.strip()) for name in text.split(",") if name.strip())
+    symbols = tuple(check_symbol(name) for name in split(text))
     if not symbols:
         raise click.BadParameter(f"{text!r} names none")
     return symbols

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,7 +11,7 @@ from math import inf
 from pathlib import Path
 from urllib.parse import quote
 
-from stockstream.cli.connect import connected_producer
+from stockstream.cli.connect import connected_producer, now_ms
 from stockstream.cli.demo.system import System
 from stockstream.core.interval import window_end, window_start
 from stockstream.core.verdict import Policy
@@ -36,15 +35,15 @@ _AGES_S = 100 * 366 * 86_400
 @asynccontextmanager
 async def made_up_market() -> AsyncIterator[dict[str, str]]:
     """A server that speaks Yahoo's protocol while entered; gives the variables that have a worker watch its symbols."""
-    now_ms = time.time_ns() // 1_000_000
+    start_ms = now_ms()
     listed = instruments(SYMBOLS, always_open=True)
     whole = sum(each.weight for each in listed)
     for each in listed:
         if each.has_volume and not each.is_rolling:
-            each.day = now_ms // DAY_MS
-            each.volume = int(now_ms % DAY_MS / 1000 * _TRADES_PER_S * each.weight / whole * _LOTS_A_TRADE)
-    market = Market(listed, now_ms, trades_per_s=_TRADES_PER_S, seed=now_ms)
-    async with FakeYahoo(market, lambda: time.time_ns() // 1_000_000, keep_tape=False) as fake:
+            each.day = start_ms // DAY_MS
+            each.volume = int(start_ms % DAY_MS / 1000 * _TRADES_PER_S * each.weight / whole * _LOTS_A_TRADE)
+    market = Market(listed, start_ms, trades_per_s=_TRADES_PER_S, seed=start_ms)
+    async with FakeYahoo(market, now_ms, keep_tape=False) as fake:
         yield {"STOCKSTREAM_YAHOO_URL": fake.url, "SYMBOLS": ",".join(market.instruments)}
 
 
