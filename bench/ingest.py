@@ -19,14 +19,13 @@ import tempfile
 import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.measure import Machine, cpu_seconds, machine, peak_mb, versions
+from bench.measure import Machine, cpu_seconds, peak_mb, save
 from stockstream.codecs import Registry, TickDecoder
 from stockstream.models import TICK_SCHEMA_V1
 from stockstream.testing.jars import kafka_libs, registry_home
@@ -34,7 +33,6 @@ from stockstream.testing.kafka import KafkaCluster
 from stockstream.testing.registry import RegistryServer
 from stockstream.testing.wait import wait_until
 
-RESULTS = Path(__file__).parent / "results"
 CONTENDERS = ("stockstream", "script with aiokafka", "script with confluent")
 WARM_S = 5.0
 ARRIVE_S = 0.5  # whoever is told to end forgets what has not reached it yet: all that was sent in the window shall have
@@ -253,22 +251,15 @@ def spread(figures: list[float], digits: int = 0) -> str:
 
 
 def write(load: Load, runs: dict[str, list[Run]]) -> Path:
-    at = datetime.now(UTC)
-    report = {
-        "date": at.isoformat(timespec="seconds"),
+    report: dict[str, object] = {
         "load": asdict(load),
-        "machine": machine(),
-        "versions": versions(),
         "median_cpu_us_a_tick": {
             name: round(median(run.cpu_us_a_tick for run in each), 1) for name, each in runs.items()
         },
         "cpu_ratio_by_round": {name: [round(ratio, 2) for ratio in ratios(runs, name)] for name in CONTENDERS[1:]},
         "runs": {name: [asdict(run) for run in each] for name, each in runs.items()},
     }
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"ingest-{at:%Y%m%d-%H%M%S}.json"
-    file.write_text(json.dumps(report, indent=2) + "\n")
-    return file
+    return save("ingest", report)
 
 
 if __name__ == "__main__":

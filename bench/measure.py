@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import confluent_kafka
 
 from stockstream.testing.jars import kafka_libs
 
+RESULTS = Path(__file__).parent / "results"
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _PACKAGES = ("faust-streaming", "aiokafka", "rocksdict", "fastavro", "confluent-kafka")
 
@@ -61,6 +64,16 @@ class Machine:
 
 def _jiffies() -> list[int]:
     return [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+
+
+def save(kind: str, report: dict[str, object]) -> Path:
+    """Keep a benchmark's figures, with the date, the machine and the versions that they are of."""
+    at = datetime.now(UTC)
+    around = {"date": at.isoformat(timespec="seconds"), "machine": machine(), "versions": versions()}
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"{kind}-{at:%Y%m%d-%H%M%S}.json"
+    file.write_text(json.dumps({**around, **report}, indent=2) + "\n")
+    return file
 
 
 def machine() -> dict[str, object]:

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
@@ -22,7 +20,7 @@ from rich.table import Table
 
 from bench.contenders import CONTENDERS, TICKS, Servers
 from bench.data import TICKS_A_SECOND, CandleKey, Figures, Workload, check, fill
-from bench.measure import Run, machine, versions
+from bench.measure import Run, save
 from stockstream.codecs.avro import Encoder
 from stockstream.codecs.registry import Registry
 from stockstream.models import TICK_SCHEMA_V2
@@ -30,7 +28,6 @@ from stockstream.testing.jars import kafka_libs, registry_home
 from stockstream.testing.kafka import KafkaCluster
 from stockstream.testing.registry import RegistryServer
 
-RESULTS = Path(__file__).parent / "results"
 SEED = 20251120
 
 
@@ -105,12 +102,8 @@ def spread(figures: Iterable[float], digits: int = 0) -> str:
 
 
 def write(workload: Workload, candles: int, runs: dict[str, list[Run]]) -> Path:
-    at = datetime.now(UTC)
-    report = {
-        "date": at.isoformat(timespec="seconds"),
+    report: dict[str, object] = {
         "workload": {**asdict(workload), "candles": candles, "ticks_per_event_second": TICKS_A_SECOND},
-        "machine": machine(),
-        "versions": versions(),
         "median_ticks_per_s": {
             name: round(median(workload.ticks / run.seconds for run in each)) for name, each in runs.items()
         },
@@ -118,10 +111,7 @@ def write(workload: Workload, candles: int, runs: dict[str, list[Run]]) -> Path:
         "cpu_ratio_by_round": [round(ratio, 3) for ratio in cpu_ratios(runs)],
         "runs": {name: [asdict(run) for run in each] for name, each in runs.items()},
     }
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"throughput-{at:%Y%m%d-%H%M%S}.json"
-    file.write_text(json.dumps(report, indent=2) + "\n")
-    return file
+    return save("throughput", report)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
+from venue import Venue, open_venue
 
 from stockstream.codecs.avro import TickDecoder
 from stockstream.codecs.registry import Registry
@@ -26,24 +24,11 @@ KEY = "a key of the test"
 MISSED_AFTER_A_KILL_S = 15
 
 
-@dataclass
-class Venue:
-    url: str
-    symbols: list[str]
-
-
 @pytest.fixture
 def venue() -> Iterator[Venue]:
     """The fake Yahoo, whose 300 symbols trade about once a second each."""
-    command = [sys.executable, "-m", "stockstream.sources.yahoo.fake", "--symbols", "300", "--always-open"]
-    process = subprocess.Popen([*command, "--trades-per-s", "300"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield Venue(process.stdout.readline().strip(), process.stdout.readline().strip().split(","))
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
+    with open_venue(symbols=300, trades_per_s=300) as opened:
+        yield opened
 
 
 @pytest.fixture

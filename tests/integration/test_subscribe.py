@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from venue import open_venue
 
 from stockstream.testing.kafka import KafkaCluster
 from stockstream.testing.registry import RegistryServer
@@ -19,15 +20,8 @@ from stockstream.testing.wait import wait_until
 @pytest.fixture
 def venue() -> Iterator[str]:
     """The URL of a fake Yahoo that never closes."""
-    command = [sys.executable, "-m", "stockstream.sources.yahoo.fake", "--symbols", "20", "--always-open"]
-    process = subprocess.Popen([*command, "--trades-per-s", "60"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
+    with open_venue(symbols=20, trades_per_s=60) as opened:
+        yield opened.url
 
 
 @pytest.fixture
