@@ -1,0 +1,61 @@
+"""The records of a topic's partition as places in one buffer, without an object each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records in the order of their log; every array has one entry a record.
+
+    Key and value of record ``i`` are ``data[key_begin[i]:key_end[i]]`` and ``data[value_begin[i]:value_end[i]]``;
+    where there is none, begin and end are -1.
+    """
+
+    data: bytes
+    offsets: Places
+    key_begin: Places
+    key_end: Places
+    value_begin: Places
+    value_end: Places
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def key(self, index: int) -> bytes | None:
+        """The key of one record."""
+        begin = self.key_begin[index]
+        return None if begin < 0 else self.data[begin : self.key_end[index]]
+
+    def value(self, index: int) -> bytes | None:
+        """The value of one record."""
+        begin = self.value_begin[index]
+        return None if begin < 0 else self.data[begin : self.value_end[index]]
+
+    def offset(self, index: int) -> int:
+        """The offset of one record."""
+        return int(self.offsets[index])
+
+    @classmethod
+    def of(cls, records: Sequence[Any]) -> Self:
+        """The same of objects that have a ``key``, ``value`` (bytes or None) and ``offset`` each."""
+        data = bytearray()
+        places: list[int] = []
+        for record in records:
+            for part in (record.key, record.value):
+                if part is None:
+                    places += (-1, -1)
+                else:
+                    places += (len(data), len(data) + len(part))
+                    data += part
+        key_begin, key_end, value_begin, value_end = np.array(places, np.int64).reshape(-1, 4).T
+        offsets = np.fromiter((record.offset for record in records), np.int64, len(records))
+        return cls(bytes(data), offsets, key_begin, key_end, value_begin, value_end)
