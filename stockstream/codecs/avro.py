@@ -19,6 +19,7 @@ from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException
 
+from stockstream.codecs.candle_writer import CandleWriter
 from stockstream.codecs.hot import HotReader
 from stockstream.codecs.optional import optional_tail
 from stockstream.codecs.plain_json import decode_json
@@ -26,7 +27,7 @@ from stockstream.codecs.tick_writer import UNFIT, TickWriter
 from stockstream.codecs.version1 import downgrade, upgrade
 from stockstream.core.backoff import full_jitter
 from stockstream.errors import BadMessage, RegistryUnreachable
-from stockstream.models import TICK_SCHEMA_V2, Tick, Verdict
+from stockstream.models import CANDLE_SCHEMA, TICK_SCHEMA_V2, Candle, Tick, Verdict
 from stockstream.models.schema import AvroSchema
 
 logger = logging.getLogger(__name__)
@@ -79,13 +80,18 @@ class Encoder:
         self._head_length, self._tail = optional_tail(schema["fields"])
         self._head = parse_schema({**schema, "fields": schema["fields"][: self._head_length]})
         self._nothing, self._nulls = (None,) * len(self._tail), bytes(len(self._tail))
-        self._quick = TickWriter(self._header) if schema == TICK_SCHEMA_V2 else None
+        self._by_hand: dict[type, Callable[[Any], bytes]] = {}
+        if schema == TICK_SCHEMA_V2:
+            self._by_hand[Tick] = TickWriter(self._header)
+        elif schema == CANDLE_SCHEMA:
+            self._by_hand[Candle] = CandleWriter(self._header)
 
     def __call__(self, record: object) -> bytes:
         """Return the framed bytes of ``record``."""
-        if self._quick is not None and isinstance(record, Tick):
+        by_hand = self._by_hand.get(type(record))
+        if by_hand is not None:
             try:
-                return self._quick(record)
+                return by_hand(record)
             except UNFIT:
                 pass  # it is written, or refused, as a record of any other schema is
         if isinstance(record, dict):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 from operator import attrgetter
-from typing import Any
 
 from stockstream.codecs.optional import optional_tail, text, varint
+from stockstream.codecs.remembered import Remembered
 from stockstream.models import TICK_SCHEMA_V2, Tick
 from stockstream.models.tick import KINDS
 
@@ -20,31 +20,9 @@ _ORDER = (
 )
 _DOUBLES = struct.Struct("<dd").pack
 _KINDS = {kind: varint(index) for index, kind in enumerate(KINDS)}
-_MOST_REMEMBERED = 20_000
 
 UNFIT = (TypeError, ValueError, LookupError, OverflowError, struct.error)
-"""What a writer raises for a tick whose values are not of their declared types."""
-
-
-class _Texts(dict[str, bytes]):
-    """Texts as they are written."""
-
-    def __missing__(self, value: str) -> bytes:
-        return _remember(self, value, text(value))
-
-
-class _Longs(dict[int, bytes]):
-    """Numbers as they are written, for those that come again and again."""
-
-    def __missing__(self, value: int) -> bytes:
-        return _remember(self, value, varint(value))
-
-
-def _remember(memory: dict[Any, bytes], key: object, data: bytes) -> bytes:
-    if len(memory) >= _MOST_REMEMBERED:
-        memory.clear()
-    memory[key] = data
-    return data
+"""What a writer raises for a record whose values are not of their declared types."""
 
 
 class TickWriter:
@@ -58,7 +36,7 @@ class TickWriter:
         self._header = header
         self._optional = attrgetter(*(field["name"] for field in fields[first:]))
         self._nothing, self._nulls = (None,) * len(self._written), bytes(len(self._written))
-        self._symbols, self._texts, self._longs = _Texts(), _Texts(), _Longs()
+        self._symbols, self._texts, self._longs = Remembered[str](text), Remembered[str](text), Remembered[int](varint)
 
     def __call__(self, tick: Tick) -> bytes:
         """Return the framed bytes of ``tick``."""
