@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from stockstream.core.partial import Cumulative, Partial
 from stockstream.core.trade_ids import TradeIds
@@ -26,8 +27,10 @@ MAX_EPOCH = 127
 _OFFSET_MASK = (1 << OFFSET_BITS) - 1
 
 _CLOSED, _AMENDED, _GAP, _BLIND, _PRICED, _CUMULATIVE, _FROZEN = (1 << bit for bit in range(7))
+_BOOLS = [tuple(bool(flags & flag) for flag in (_CLOSED, _AMENDED, _GAP, _BLIND)) for flags in range(256)]
 _HEAD = struct.Struct("<BBIqqqqqqB")
-_PRICES = struct.Struct("<4d6q16sddq")
+_PRICES = struct.Struct("<4d6qQqddq")
+_LOW_64 = (1 << 64) - 1
 _VOLUMES = struct.Struct("<6q")
 _BASELINE = struct.Struct("<qqq")
 _CLOSED_AT = struct.Struct("<q")
@@ -106,40 +109,36 @@ class Row:
 
     def encode(self) -> bytes:
         """The stored bytes."""
-        bar, clock = self.bar, self.clock.encode()
+        bar, baseline, clock = self.bar, self.baseline, _encoded(self.clock)
         flags = self.closed * _CLOSED | self.amended * _AMENDED | self.gap * _GAP | self.blind * _BLIND
-        flags |= (bar is not None) * _PRICED | (self.baseline is not None) * _FROZEN
-        if bar is not None and bar.cumulative is not None:
-            flags |= _CUMULATIVE
-        out = bytearray(
-            _HEAD.pack(
-                LAYOUT_VERSION,
-                flags,
-                self.topic_id,
-                self.stamp,
-                self.first_stamp,
-                self.closed_at,
-                self.start_ms,
-                self.joined_ms,
-                self.gap_until_ms,
-                len(clock),
-            )
-        )
-        out += clock
-        _write_deltas(out, self.ids.bounds)
-        _write_deltas(out, self.duplicates)
+        body = b""
         if bar is not None:
+            flags |= _PRICED
             (t0, order0, received0, open_), (t1, order1, received1, close) = bar.first, bar.last
-            volume = bar.volume_e8.to_bytes(16, "little", signed=True)
-            out += _PRICES.pack(
+            volume = bar.volume_e8
+            body = _PRICES.pack(
                 open_, bar.high, bar.low, close, t0, order0, received0, t1, order1, received1,
-                volume, bar.turnover, bar.turnover_low, bar.trades,
+                volume & _LOW_64, volume >> 64, bar.turnover, bar.turnover_low, bar.trades,
             )  # fmt: skip
             if (seen := bar.cumulative) is not None:
-                out += _VOLUMES.pack(*seen.first, *seen.last, seen.peak, seen.stamp)
-        if self.baseline is not None:
-            out += _BASELINE.pack(*self.baseline)
-        return bytes(out)
+                flags |= _CUMULATIVE
+                body += _VOLUMES.pack(*seen.first, *seen.last, seen.peak, seen.stamp)
+        if baseline is not None:
+            flags |= _FROZEN
+            body += _BASELINE.pack(*baseline)
+        head = _HEAD.pack(
+            LAYOUT_VERSION,
+            flags,
+            self.topic_id,
+            self.stamp,
+            self.first_stamp,
+            self.closed_at,
+            self.start_ms,
+            self.joined_ms,
+            self.gap_until_ms,
+            len(clock),
+        )
+        return b"".join((head, clock, _deltas(self.ids.bounds), _deltas(self.duplicates), body))
 
     @classmethod
     def decode(cls, data: bytes) -> Row:
@@ -157,19 +156,20 @@ class Row:
         if layout != LAYOUT_VERSION:
             raise ValueError(f"row layout {layout} is newer than this version of stockstream reads")
         pos = _HEAD.size + length
-        clock = data[_HEAD.size : pos].decode()
+        clock = _decoded(data[_HEAD.size : pos])
         bounds, pos = _read_deltas(data, pos)
         if len(bounds) % 2:
             raise ValueError("not a candle row (a range of trade ids without an end)")
         duplicates, pos = _read_deltas(data, pos)
         bar = None
         if flags & _PRICED:
-            open_, high, low, close, t0, order0, received0, t1, order1, received1, volume, hi, lo, trades = (
-                _PRICES.unpack_from(data, pos)
-            )
+            (
+                open_, high, low, close, t0, order0, received0, t1, order1, received1,
+                volume_low, volume_high, turnover, turnover_low, trades,
+            ) = _PRICES.unpack_from(data, pos)  # fmt: skip
             pos += _PRICES.size
             first, last = (t0, order0, received0, open_), (t1, order1, received1, close)
-            bar = Partial(first, last, high, low, int.from_bytes(volume, "little", signed=True), hi, lo, trades)
+            bar = Partial(first, last, high, low, volume_high << 64 | volume_low, turnover, turnover_low, trades)
             if flags & _CUMULATIVE:
                 t0, first_seen, t1, last_seen, peak, seen_at = _VOLUMES.unpack_from(data, pos)
                 pos += _VOLUMES.size
@@ -180,24 +180,11 @@ class Row:
             pos += _BASELINE.size
         if pos != len(data):
             raise ValueError(f"not a candle row ({len(data) - pos} bytes left over)")
+        closed, amended, gap, blind = _BOOLS[flags]
         return cls(
-            topic_id,
-            at,
-            bar,
-            bool(flags & _CLOSED),
-            bool(flags & _AMENDED),
-            bool(flags & _GAP),
-            start_ms,
-            joined_ms,
-            gap_until_ms,
-            clock,
-            TradeIds(bounds),
-            duplicates,
-            baseline,
-            bool(flags & _BLIND),
-            first_stamp,
-            closed_at,
-        )
+            topic_id, at, bar, closed, amended, gap, start_ms, joined_ms, gap_until_ms, clock,
+            TradeIds(bounds), duplicates, baseline, blind, first_stamp, closed_at,
+        )  # fmt: skip
 
 
 def row_stamp(data: bytes) -> int:
@@ -225,12 +212,26 @@ def row_is_newer(stored: bytes, arriving: bytes) -> bool:
     return (row_stamp(arriving), row_is_closed(arriving)) >= (row_stamp(stored), row_is_closed(stored))
 
 
-def _write_deltas(out: bytearray, ascending: list[int]) -> None:
-    previous = 0
+@lru_cache(1000)
+def _encoded(clock: str) -> bytes:
+    return clock.encode()
+
+
+@lru_cache(1000)
+def _decoded(clock: bytes) -> str:
+    return clock.decode()
+
+
+def _deltas(ascending: list[int]) -> bytes:
+    if not ascending:
+        return b"\0"
+    out = bytearray()
     _write_varint(out, len(ascending))
+    previous = 0
     for value in ascending:
         _write_varint(out, value - previous)
         previous = value
+    return bytes(out)
 
 
 def _write_varint(out: bytearray, value: int) -> None:
@@ -241,6 +242,8 @@ def _write_varint(out: bytearray, value: int) -> None:
 
 
 def _read_deltas(data: bytes, pos: int) -> tuple[list[int], int]:
+    if not data[pos]:
+        return [], pos + 1
     count, pos = _read_varint(data, pos)
     values, value = [], 0
     for _ in range(count):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 
 from stockstream.broker.stores import PartitionStore
 from stockstream.core.interval import INTERVALS_MS
@@ -16,9 +17,20 @@ Changes = dict[str, list[tuple[bytes, bytes | None]]]
 
 def encode_key(at: Address) -> bytes:
     """The key of a row as Faust's tumbling window table encodes it: ``["SYMBOL#session",[start s, end s]]``."""
-    interval, (symbol, session), start_ms = at
+    interval, key, start_ms = at
+    return _name(key) + _window(interval, start_ms)
+
+
+@lru_cache(20_000)
+def _name(key: Key) -> bytes:
+    symbol, session = key
+    return f'["{symbol}#{session}",['.encode()
+
+
+@lru_cache(20_000)
+def _window(interval: str, start_ms: int) -> bytes:
     start_s = start_ms / 1000
-    return f'["{symbol}#{session}",[{start_s},{start_s + INTERVALS_MS[interval] / 1000 - 0.1}]]'.encode()
+    return f"{start_s},{start_s + INTERVALS_MS[interval] / 1000 - 0.1}]]".encode()
 
 
 def decode_key(data: bytes) -> tuple[Key, int]:

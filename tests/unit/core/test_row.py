@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import struct
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -32,7 +34,7 @@ edges = st.tuples(longs, longs, longs, doubles)
 points = st.tuples(longs, longs)
 bars = st.builds(
     Partial,
-    first=edges, last=edges, high=doubles, low=doubles, volume_e8=st.integers(0, 2**127 - 1), turnover=doubles,
+    first=edges, last=edges, high=doubles, low=doubles, volume_e8=st.integers(-(2**127), 2**127 - 1), turnover=doubles,
     turnover_low=doubles, trades=positive,
     cumulative=st.none() | st.builds(Cumulative, first=points, last=points, peak=longs, stamp=longs),
 )  # fmt: skip
@@ -68,6 +70,40 @@ def test_a_row_comes_back_with_every_field(row: Row) -> None:
     assert row_place(data) == (row.topic_id, row.stamp)
     assert row_is_closed(data) == row.closed
     assert row_closed_at(data) == row.closed_at
+
+
+@given(whole_rows())
+def test_the_bytes_are_those_that_the_layout_says(row: Row) -> None:
+    bar, clock = row.bar, row.clock.encode()
+    seen = None if bar is None else bar.cumulative
+    truths = (row.closed, row.amended, row.gap, row.blind, bar is not None, seen is not None, row.baseline is not None)
+    parts = [
+        b"\x01", bytes([sum(truth << bit for bit, truth in enumerate(truths))]), struct.pack("<I", row.topic_id),
+        int64s(row.stamp, row.first_stamp, row.closed_at, row.start_ms, row.joined_ms, row.gap_until_ms),
+        bytes([len(clock)]), clock, deltas(row.ids.bounds), deltas(row.duplicates),
+    ]  # fmt: skip
+    if bar is not None:
+        prices = struct.pack("<4d", bar.first[3], bar.high, bar.low, bar.last[3])
+        volume = bar.volume_e8.to_bytes(16, "little", signed=True)
+        turnover = struct.pack("<2d", bar.turnover, bar.turnover_low)
+        parts += [prices, int64s(*bar.first[:3], *bar.last[:3]), volume, turnover, int64s(bar.trades)]
+    if seen is not None:
+        parts.append(int64s(*seen.first, *seen.last, seen.peak, seen.stamp))
+    if row.baseline is not None:
+        parts.append(int64s(*row.baseline))
+    assert row.encode() == b"".join(parts)
+
+
+def int64s(*values: int) -> bytes:
+    return struct.pack(f"<{len(values)}q", *values)
+
+
+def deltas(values: list[int]) -> bytes:
+    return b"".join(map(varint, [len(values), *(value - before for before, value in pairwise([0, *values]))]))
+
+
+def varint(value: int) -> bytes:
+    return bytes([value]) if value < 128 else bytes([value % 128 + 128]) + varint(value // 128)
 
 
 @given(whole_rows(), st.data())
