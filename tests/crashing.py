@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from columns import parted
+
 from stockstream.core.engine import Engine
 from stockstream.core.publish import candle_of
 from stockstream.core.row import Row, row_closed_at, row_is_closed
@@ -77,7 +79,10 @@ class Step:
 
 
 class Host:
-    """Feeds a log to an engine in batches. ``sink`` keeps of each candle the greatest version, as ClickHouse does."""
+    """Feeds a log to an engine in batches, as columns or one by one.
+
+    ``sink`` keeps of each candle the greatest version, as ClickHouse does.
+    """
 
     def __init__(
         self,
@@ -89,7 +94,9 @@ class Host:
         retention_ms: int | None = None,
         committed: int = -1,
         sink: dict[CandleKey, Candle] | None = None,
+        columnar: bool = False,
     ) -> None:
+        self.columnar = columnar
         self.rows = ByteRows(stored or {})
         self.topic_id = topic_id
         self.committed = committed
@@ -112,8 +119,10 @@ class Host:
     def feed(self, batch: Sequence[tuple[int, Tick]], now_ms: int = 0) -> None:
         """Apply, store and send one batch of (stamp, tick)."""
         self.engine.committed = self.committed
-        applied = self.engine.apply(self.topic_id, list(batch), now_ms)
-        for (stamp, _), verdict in zip(batch, applied.verdicts, strict=True):
+        ticks, columns = parted(batch) if self.columnar else (batch, None)
+        applied = self.engine.apply(self.topic_id, ticks, now_ms, columns)
+        for stamp, _ in batch:
+            verdict = applied.batch.verdict(stamp)
             assert self.verdicts.setdefault(stamp, verdict) is verdict
         self._store({**applied.touched, **dict.fromkeys(self.engine.close(now_ms, idle=False))}, batch[-1][0])
 

@@ -10,7 +10,8 @@ from typing import Any
 from stockstream.agents.dead_letters import LETTERED
 from stockstream.broker.stores import PartitionStore
 from stockstream.codecs.avro import BadRecord, TickDecoder
-from stockstream.core.engine import Engine, Stamped
+from stockstream.core.batch import Stamped
+from stockstream.core.engine import Engine
 from stockstream.core.interval import INTERVALS_MS, SESSIONS
 from stockstream.core.latest import Rank, encode_row, is_later, latest_of, published_part, rank_of
 from stockstream.core.publish import candle_of
@@ -98,12 +99,13 @@ class Partition:
         ticks, sources, letters = self._decode(records, decoder)
         self._engine.committed = stamp(self._rules.epoch, committed) - 1
         applied = self._engine.apply(topic_id(topic), ticks, now_ms)
-        for record, (_, tick), verdict in zip(sources, ticks, applied.verdicts, strict=True):
+        verdicts = [applied.batch.verdict(at) for at, _ in ticks]
+        for record, (_, tick), verdict in zip(sources, ticks, verdicts, strict=True):
             if verdict in LETTERED:
                 letters.append((record, verdict, _why(verdict, tick)))
         touched = dict.fromkeys([*applied.touched, *self._engine.close(now_ms, idle=False)])
-        outcome = self._store(touched, self._move_latest(ticks, applied.verdicts), letters)
-        return outcome, applied.verdicts
+        outcome = self._store(touched, self._move_latest(ticks, verdicts), letters)
+        return outcome, verdicts
 
     def close(self, now_ms: int, idle: bool) -> Outcome | None:
         """Close what time has ended; ``idle``: there is nothing left to read. None if nothing has."""

@@ -46,4 +46,9 @@ class Columns:
     tick: Callable[[int], Tick]
 
     def __len__(self) -> int:
-        return len(self.place)
+        return len(self.offset)
+
+    @property
+    def received_ms(self) -> Ints:
+        """When the ticks reached us, as `Tick.received_ms`."""
+        return np.where(self.received == 0, self.event_time, self.received)

@@ -8,45 +8,32 @@ being by itself an idempotent function of the ticks it was given: it remembers t
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from stockstream.core.batch import Batch, Piece, Stamped, add_ticks, piece_of, session_of
+from stockstream.core.columns import Columns
 from stockstream.core.controls import mark, new_row
-from stockstream.core.interval import INTERVALS_MS, REGULAR, session_bounds, window_start
+from stockstream.core.interval import INTERVALS_MS, LEDGER, session_bounds, window_start
 from stockstream.core.partial import Partial, fold
 from stockstream.core.publish import candle_of
-from stockstream.core.retention import LEDGER, Retention
-from stockstream.core.row import Row, candle_version
+from stockstream.core.reduce import add_columns
+from stockstream.core.retention import Retention
+from stockstream.core.row import Row, candle_version, stamp
 from stockstream.core.rows import Address, Key, Rows
 from stockstream.core.verdict import Policy
 from stockstream.core.volume import next_counted
 from stockstream.core.watermark import Clocks
-from stockstream.models import Candle, Tick, Verdict
+from stockstream.models import Candle, Verdict
 
-Stamped = tuple[int, Tick]
-"""A tick and its place in the log (`stockstream.core.row.stamp`)."""
-
-_CONTROLS = ("start", "gap")
-_MOVES_PRICE = (Verdict.ACCEPTED, Verdict.DUPLICATE)
 _END_OF_TIME = 1 << 62
-_CLOCK_NAME_LENGTH = 60  # of which each is at most 4 of the 255 bytes that a row has for it
-
-
-def session_of(tick: Tick) -> str:
-    """The session a tick belongs to; one for all until calendars tell them apart."""
-    return REGULAR
-
-
-def clock_of(tick: Tick) -> str:
-    """The name of the clock that a tick moves and its candles close by; short enough for a row to hold."""
-    return f"{tick.source}/{tick.exchange}"[:_CLOCK_NAME_LENGTH]
 
 
 @dataclass(slots=True)
 class Applied:
-    """What a batch did: a verdict for each tick, in their order, and the rows that it concerns."""
+    """What a batch did: the rows that it concerns, and what became of its ticks."""
 
-    verdicts: list[Verdict]
+    batch: Batch
     touched: dict[Address, None] = field(default_factory=dict)
 
 
@@ -115,28 +102,37 @@ class Engine:
             if reached > self._position.get(topic_id, -1)
         }
 
-    def apply(self, topic_id: int, ticks: Sequence[Stamped], now_ms: int) -> Applied:
-        """Fold the next ticks of the log, as (stamp, tick) in log order. ``now_ms``: any steady clock."""
-        applied = Applied([self.policy.judge(tick) for _, tick in ticks])
-        minutes, others = self._group(ticks, applied.verdicts)
-        self._refuse(topic_id, minutes, ticks, applied.verdicts)
+    def apply(
+        self, topic_id: int, ticks: Sequence[Stamped], now_ms: int, columns: Columns | None = None, epoch: int = 0
+    ) -> Applied:
+        """Fold the next ticks of the log, as (stamp, tick) in log order. ``now_ms``: any steady clock.
+
+        ``columns`` are ticks of other symbols in the same stretch of the log; ``epoch`` is that of their offsets.
+        """
+        batch = Batch()
+        add_ticks(batch, self.policy, ticks)
+        if columns is not None:
+            add_columns(batch, self.policy, columns, stamp(epoch, 0))
+        applied = Applied(batch)
+        self._refuse(topic_id, batch)
         opened: dict[Address, _Open] = {}
-        for (key, minute), places in minutes.items():
-            self._apply_minute(topic_id, key, minute, places, ticks, applied, opened)
+        for (key, minute), piece in batch.pieces.items():
+            self._apply_minute(topic_id, key, minute, piece, applied, opened)
         for at, target in opened.items():
             self.rows.put(at, target.row)
         # Controls come last: they raise stamps, and a stamp must not hide a tick of the same batch.
-        for place in others:
-            self._apply_other(topic_id, place, ticks[place], applied)
+        for stamped in batch.controls:
+            self._apply_control(topic_id, stamped, applied)
+        self._refuse_quotes(topic_id, batch)
         for at in applied.touched:
             row = self.rows.get(at)
             if row is not None and not row.closed:
                 self._await_close(at, row)
-        for (_, tick), verdict in zip(ticks, applied.verdicts, strict=True):
-            if verdict in _MOVES_PRICE and tick.kind not in _CONTROLS:
-                self.clocks.move(clock_of(tick), min(tick.event_time, tick.received_ms), now_ms)
-        if ticks:
-            self._read_up_to(topic_id, ticks[-1][0])
+        for piece in (*batch.pieces.values(), *batch.quotes.values()):
+            for name, reached_ms in piece.clocks:
+                self.clocks.move(name, reached_ms, now_ms)
+        if batch.count:
+            self._read_up_to(topic_id, batch.last)
         return applied
 
     def close(self, now_ms: int, idle: bool) -> list[Address]:
@@ -173,10 +169,10 @@ class Engine:
                 self._untold.append((at, row))
         return told
 
-    def _read_up_to(self, topic_id: int, stamp: int) -> None:
-        position = stamp if self.committed is None else max(stamp, self.committed)
+    def _read_up_to(self, topic_id: int, last: int) -> None:
+        position = last if self.committed is None else max(last, self.committed)
         self._position[topic_id] = position
-        self._reached[topic_id] = max(stamp, self._reached.get(topic_id, -1))
+        self._reached[topic_id] = max(last, self._reached.get(topic_id, -1))
         if topic_id in self._ahead and position >= self._ahead[topic_id]:
             del self._ahead[topic_id]
             self._release()
@@ -214,82 +210,59 @@ class Engine:
         if position is None or candle.version <= candle_version(position, candle.is_closed):
             found[at] = candle
 
-    def _group(
-        self, ticks: Sequence[Stamped], verdicts: list[Verdict]
-    ) -> tuple[dict[tuple[Key, int], list[int]], list[int]]:
-        """Places of the accepted ticks by symbol and minute, and those of the records that no candle takes."""
-        minutes: dict[tuple[Key, int], list[int]] = {}
-        others: list[int] = []
-        for place, ((_, tick), verdict) in enumerate(zip(ticks, verdicts, strict=True)):
-            if verdict is not Verdict.ACCEPTED:
-                continue
-            if tick.kind == "trade" or tick.kind == "snapshot":
-                at = ((tick.symbol, session_of(tick)), window_start(LEDGER, tick.event_time))
-                places = minutes.get(at)
-                if places is None:
-                    minutes[at] = [place]
-                else:
-                    places.append(place)
-            else:
-                others.append(place)
-        return minutes, others
-
-    def _apply_other(self, topic_id: int, place: int, stamped: Stamped, applied: Applied) -> None:
-        """Take a quote or a control record."""
-        stamp, tick = stamped
+    def _apply_control(self, topic_id: int, stamped: Stamped, applied: Applied) -> None:
+        at_stamp, tick = stamped
         key = (tick.symbol, session_of(tick))
         if self._is_foreign(topic_id, key):
-            applied.verdicts[place] = Verdict.FOREIGN_TOPIC
-        elif tick.kind != "quote":
-            for at in mark(self.rows, topic_id, stamp, tick, key, self._retention.oldest_ms(key, stamp)):
-                applied.touched[at] = None
+            applied.batch.refuse([stamped], Verdict.FOREIGN_TOPIC)
+            return
+        for at in mark(self.rows, topic_id, at_stamp, tick, key, self._retention.oldest_ms(key, at_stamp)):
+            applied.touched[at] = None
 
     def _apply_minute(
         self,
         topic_id: int,
         key: Key,
         minute: int,
-        places: list[int],
-        ticks: Sequence[Stamped],
+        piece: Piece,
         applied: Applied,
         opened: dict[Address, _Open],
     ) -> None:
         """Merge the ticks of one symbol and minute into the rows of every interval."""
-        end = ticks[-1][0]
+        end = applied.batch.last
         ledger = self._open(topic_id, (LEDGER, key, minute), end, opened)
         self._forget_duplicates(ledger.row)
-        fresh = _unique(ledger, places, ticks, applied.verdicts)
-        whole = fold(fresh)
-        last = ticks[places[-1]][0]
+        share = _share(ledger, piece, applied.batch)
+        # The first tick names the clock: which one comes first in a batch is chance.
+        clock = piece.clocks[0][0]
         for interval in INTERVALS_MS:
             at = (interval, key, window_start(interval, minute))
             target = self._open(topic_id, at, end, opened)
-            # The first tick names the clock: which one comes first in a batch is chance.
-            target.row.clock = target.row.clock or clock_of(ticks[places[0]][1])
-            _merge(target, whole, fresh, last)
+            target.row.clock = target.row.clock or clock
+            _merge(target, share)
             applied.touched[at] = None
 
-    def _refuse(
-        self,
-        topic_id: int,
-        minutes: dict[tuple[Key, int], list[int]],
-        ticks: Sequence[Stamped],
-        verdicts: list[Verdict],
-    ) -> None:
-        """Take out of ``minutes`` the ticks that no row may take."""
-        foreign = {key for key in {key for key, _ in minutes} if self._is_foreign(topic_id, key)}
-        for at in [at for at in minutes if at[0] in foreign]:
-            for place in minutes.pop(at):
-                verdicts[place] = Verdict.FOREIGN_TOPIC
-        expired = self._retention.expired(minutes, ticks)
+    def _refuse(self, topic_id: int, batch: Batch) -> None:
+        """Take the ticks that no row may take out of their pieces."""
+        foreign = {key for key in {key for key, _ in batch.pieces} if self._is_foreign(topic_id, key)}
+        for at in [at for at in batch.pieces if at[0] in foreign]:
+            batch.refuse(batch.pieces.pop(at).ticks(), Verdict.FOREIGN_TOPIC)
+        expired = self._retention.expired(batch.pieces)
         if not expired:
             return
-        for place in expired:
-            verdicts[place] = Verdict.EXPIRED
-        for at, places in list(minutes.items()):
-            minutes[at] = [place for place in places if place not in expired]
-            if not minutes[at]:
-                del minutes[at]
+        for at, piece in list(batch.pieces.items()):
+            ticks = piece.ticks()
+            kept = [stamped for stamped in ticks if stamped[0] not in expired]
+            if len(kept) < len(ticks):
+                batch.refuse((stamped for stamped in ticks if stamped[0] in expired), Verdict.EXPIRED)
+                if kept:
+                    batch.pieces[at] = piece_of(kept)
+                else:
+                    del batch.pieces[at]
+
+    def _refuse_quotes(self, topic_id: int, batch: Batch) -> None:
+        for key in [key for key in batch.quotes if self._is_foreign(topic_id, key)]:
+            batch.refuse(batch.quotes.pop(key).ticks(), Verdict.FOREIGN_TOPIC)
 
     def _forget_duplicates(self, row: Row) -> None:
         """Those that will never be read again need not be told from good ticks."""
@@ -323,43 +296,73 @@ class Engine:
         self.clocks.wait(row.clock, session_bounds(at[0], at[2])[1], at)
 
 
-def _unique(ledger: _Open, places: list[int], ticks: Sequence[Stamped], verdicts: list[Verdict]) -> list[Stamped]:
-    """The ticks of one minute that are no duplicates, by the ids that their 1m row has seen.
+@dataclass(slots=True)
+class _Share:
+    """What of a piece its rows may take: all but duplicates, ``whole`` the summary of it (None: nothing).
 
-    What that row has taken already is decided by its list of duplicates, so that the other intervals, which a crash may
-    have left behind, drop the same ticks when they are read again.
+    ``first`` and ``last_fresh`` are the stamps of the first and last of it, ``last`` that of the piece's last tick.
+    """
+
+    whole: Partial | None
+    first: int
+    last_fresh: int
+    last: int
+    ticks: Callable[[], list[Stamped]]
+
+
+def _share(ledger: _Open, piece: Piece, batch: Batch) -> _Share:
+    """The ticks of one minute that are no duplicates, by the ids that their 1m row has seen."""
+    summary = piece.summary
+    if summary is not None and summary.first > ledger.guard and ledger.row.ids.extend(summary.ids):
+        return _Share(summary.whole, summary.first, summary.last, summary.last, piece.ticks)
+    ticks = piece.ticks()
+    fresh = _unique(ledger, ticks, batch)
+    last = ticks[-1][0]
+    if not fresh:
+        return _Share(None, last, last, last, piece.ticks)
+    return _Share(fold(fresh), fresh[0][0], fresh[-1][0], last, lambda: fresh)
+
+
+def _unique(ledger: _Open, ticks: list[Stamped], batch: Batch) -> list[Stamped]:
+    """``ticks`` without duplicates.
+
+    What the 1m row has taken already is decided by its list of duplicates, so that the other intervals, which a crash
+    may have left behind, drop the same ticks when they are read again.
     """
     row, guard = ledger.row, ledger.guard
     fresh: list[Stamped] = []
-    for place in places:
-        stamped = ticks[place]
-        stamp, tick = stamped
-        if stamp <= guard:
-            at = bisect_left(row.duplicates, stamp)
-            duplicate = at < len(row.duplicates) and row.duplicates[at] == stamp
+    for stamped in ticks:
+        place, tick = stamped
+        if place <= guard:
+            at = bisect_left(row.duplicates, place)
+            duplicate = at < len(row.duplicates) and row.duplicates[at] == place
         else:
             duplicate = tick.kind == "trade" and tick.trade_id >= 0 and not row.ids.add(tick.trade_id)
             if duplicate:
-                row.duplicates.append(stamp)
+                row.duplicates.append(place)
         if duplicate:
-            verdicts[place] = Verdict.DUPLICATE
+            batch.refused[place] = Verdict.DUPLICATE
         else:
             fresh.append(stamped)
     return fresh
 
 
-def _merge(target: _Open, whole: Partial | None, fresh: list[Stamped], last: int) -> None:
-    """Merge what of ``fresh`` lies above the guard; ``whole`` is the summary of all of it."""
+def _merge(target: _Open, share: _Share) -> None:
+    """Merge what of ``share`` lies above the guard."""
     row, guard = target.row, target.guard
-    row.stamp = max(row.stamp, last)
-    if whole is None or fresh[-1][0] <= guard:
+    row.stamp = max(row.stamp, share.last)
+    if share.whole is None or share.last_fresh <= guard:
         return
-    part = whole if fresh[0][0] > guard else fold([stamped for stamped in fresh if stamped[0] > guard])
-    if part is None:
-        return
+    part, first = share.whole, share.first
+    if first <= guard:
+        above = [stamped for stamped in share.ticks() if stamped[0] > guard]
+        first, cut = above[0][0], fold(above)
+        if cut is None:
+            return
+        part = cut
     if row.bar is None:
         row.bar = part.copy()
-        row.first_stamp = next(stamp for stamp, _ in fresh if stamp > guard)
+        row.first_stamp = first
     elif row.closed and not row.amended:
         before = row.bar.copy()
         row.bar.merge(part)

@@ -9,6 +9,9 @@ DAY_MS = 86_400_000
 INTERVALS_MS: dict[str, int] = {"1m": MINUTE_MS, "5m": 5 * MINUTE_MS, "1d": DAY_MS}
 """Every interval that candles are made for, shortest first, with its length."""
 
+LEDGER = "1m"
+"""The interval whose rows decide what is a duplicate or expired, for all intervals."""
+
 REGULAR = "regular"
 EXTENDED = "extended"
 SESSIONS = (REGULAR, EXTENDED)

@@ -28,9 +28,9 @@ class OfflineEngine:
         first = self._next_offset if first_offset is None else first_offset
         stamped = [(stamp(0, first + n), tick) for n, tick in enumerate(ticks)]
         self._next_offset = max(self._next_offset, first + len(stamped))
-        verdicts = self._engine.apply(topic_id, stamped, 0).verdicts
-        self.verdicts.update(verdicts)
-        return verdicts
+        batch = self._engine.apply(topic_id, stamped, 0).batch
+        self.verdicts.update(batch.verdicts())
+        return [batch.verdict(at) for at, _ in stamped]
 
     def finish(self) -> None:
         """Say that no tick will follow: every window closes."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stockstream.models import Tick
 
 E8 = 10**8
+
+Real = TypeVar("Real", float, NDArray[np.float64])
 
 Edge = tuple[int, int, int, float]
 """Orders the ticks of a window: (event time, order, received, price). Trades are ordered by their sequence, else
@@ -26,7 +31,7 @@ def decimal_text(amount_e8: int) -> str:
     return f"{whole}.{fraction:08d}".rstrip("0").rstrip(".")
 
 
-def two_sum(hi: float, lo: float, value: float) -> tuple[float, float]:
+def two_sum(hi: Real, lo: Real, value: Real) -> tuple[Real, Real]:
     """Add to a double-double sum; the order of additions then shows only beyond 30 digits (Knuth's TwoSum)."""
     total = hi + value
     part = total - hi

@@ -7,14 +7,12 @@ in the tick, never in what happens to be stored still: the same log gives the sa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 
-from stockstream.core.interval import INTERVALS_MS, window_start
+from stockstream.core.batch import Minute, Piece, Stamped
+from stockstream.core.interval import INTERVALS_MS, LEDGER, window_start
 from stockstream.core.rows import Address, Key, Rows
 from stockstream.core.volume import preceding
-from stockstream.models import Tick
-
-LEDGER = "1m"
-"""The interval whose rows decide what is a duplicate or expired, for all intervals."""
 
 _END_OF_TIME = 1 << 62
 
@@ -39,35 +37,32 @@ class Retention:
         newest = self._newest_before(key, stamp, -1)
         return None if newest is None else newest - self._keep_ms
 
-    def expired(self, minutes: Mapping[tuple[Key, int], list[int]], ticks: Sequence[tuple[int, Tick]]) -> set[int]:
-        """Places in ``ticks``, which are (stamp, tick) in log order, of those whose window is no longer kept.
-
-        ``minutes`` are the places of the ticks to judge, by key and 1m window.
-        """
+    def expired(self, pieces: Mapping[Minute, Piece]) -> set[int]:
+        """Stamps of the ticks in ``pieces`` whose window is no longer kept."""
         found: set[int] = set()
         if self._keep_ms is None:
             return found
         spans: dict[Key, tuple[int, int]] = {}
-        for key, minute in minutes:
+        for key, minute in pieces:
             low, high = spans.get(key, (minute, minute))
             spans[key] = min(low, minute), max(high, minute)
         for key, (low, high) in spans.items():
             stored = self._rows.before((LEDGER, key, _END_OF_TIME))
             if low < (high if stored is None else max(high, stored)) - self._keep_ms:
-                places = sorted(place for at, places in minutes.items() if at[0] == key for place in places)
-                found.update(self._expired_of(key, places, ticks, self._keep_ms))
+                ticks = sorted(
+                    (stamped for at, piece in pieces.items() if at[0] == key for stamped in piece.ticks()),
+                    key=itemgetter(0),
+                )
+                found.update(self._expired_of(key, ticks, self._keep_ms))
         return found
 
-    def _expired_of(
-        self, key: Key, places: list[int], ticks: Sequence[tuple[int, Tick]], keep_ms: int
-    ) -> Iterator[int]:
+    def _expired_of(self, key: Key, ticks: Sequence[Stamped], keep_ms: int) -> Iterator[int]:
         """What counts for a tick is what the log held before it, so that a replay judges as the first reading did."""
         newest = -1
-        for place in places:
-            stamp, tick = ticks[place]
+        for stamp, tick in ticks:
             start = window_start(LEDGER, tick.event_time)
             if start < newest - keep_ms or self._newest_before(key, stamp, start + keep_ms) is not None:
-                yield place
+                yield stamp
             else:
                 newest = max(newest, start)
 

@@ -24,6 +24,17 @@ class TradeIds:
             return True
         return self._insert(trade_id)
 
+    def extend(self, ranges: list[int]) -> bool:
+        """Add ranges, as ``bounds`` holds them, if all of them lie above what is there; False if they do not."""
+        bounds = self.bounds
+        if not bounds or not ranges or ranges[0] > bounds[-1] + 1:
+            bounds += ranges
+            return True
+        if ranges[0] <= bounds[-1]:
+            return False
+        bounds[-1:] = ranges[1:]
+        return True
+
     def _insert(self, trade_id: int) -> bool:
         bounds = self.bounds
         at = bisect_right(bounds, trade_id)

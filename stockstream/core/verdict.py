@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
+from stockstream.core.columns import QUOTE, Columns
 from stockstream.models import Tick, Verdict, is_symbol
 
 _GREATEST_TIME_MS = 253_402_300_800_000  # year 10000
@@ -44,6 +48,23 @@ class Policy:
             if received_ms - event_ms - delay_ms > self.accepted_lateness_ms:
                 return Verdict.LATE
         return Verdict.ACCEPTED
+
+    def accepts(self, columns: Columns) -> NDArray[np.bool_]:
+        """Of which trades, snapshots and quotes `judge` would say that they are accepted."""
+        names = np.zeros(len(columns.symbols), np.bool_)
+        names[columns.symbol] = True
+        names[[which for which in np.flatnonzero(names).tolist() if not is_symbol(columns.symbols[which])]] = False
+        event, price, size = columns.event_time, columns.price, columns.last_size
+        received = columns.received_ms
+        good = names[columns.symbol] & (event > 0) & (event < _GREATEST_TIME_MS)
+        good &= (received > 0) & (received < _GREATEST_TIME_MS)
+        good &= (price > 0) & (price <= _GREATEST) & (size >= 0) & (size <= _GREATEST)
+        good &= event - received <= self.future_tolerance_ms
+        if self.accepted_lateness_ms is not None:
+            delays = np.array([self.feed_delay_ms.get(exchange, 0) for _, exchange in columns.venues], np.int64)
+            on_time = received - event - delays[columns.venue] <= self.accepted_lateness_ms
+            good &= on_time | (columns.kind == QUOTE)
+        return good
 
     def _judge_control(self, tick: Tick) -> Verdict:
         """A control record is never late, but one from the future would make all rows before it look old."""

@@ -38,8 +38,8 @@ def run_through(log: list[tuple[int, Tick]], cuts: set[int], **options: int) -> 
 
 
 def run_with_crashes(log: list[tuple[int, Tick]], data: st.DataObject, **options: int) -> Host:
-    """Read the log to its end; now and then commit, now and then crash."""
-    host = Host(**options)
+    """Read the log to its end, as columns; now and then commit, now and then crash."""
+    host = Host(**options, columnar=True)
     position = 0
     crashes = data.draw(st.integers(1, 4), label="crashes")
     while position < len(log):
@@ -68,7 +68,7 @@ def restarted(host: Host, data: st.DataObject, **options: int) -> Host:
     sink = dict(host.committed_sink)
     for candle in sent:
         take(sink, candle)
-    again = Host(torn, committed=host.committed, sink=sink, **options)
+    again = Host(torn, committed=host.committed, sink=sink, **options, columnar=host.columnar)
     again.verdicts = host.verdicts
     return again
 

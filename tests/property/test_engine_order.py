@@ -17,8 +17,8 @@ from stockstream.models import Candle, Tick
 CLOSED_BIT = 1 << 55
 
 
-def candles_of(log: list[tuple[int, Tick]], cuts: set[int]) -> dict[CandleKey, Candle]:
-    host = Host()
+def candles_of(log: list[tuple[int, Tick]], cuts: set[int], columnar: bool = False) -> dict[CandleKey, Candle]:
+    host = Host(columnar=columnar)
     for batch in in_batches(log, cuts):
         host.feed(batch)
     return host.candles()
@@ -49,7 +49,7 @@ def test_shuffled_duplicated_and_cut_anywhere_ticks_give_the_same_candles(
     both: tuple[list[Tick], list[Tick]], some: set[int], others: set[int]
 ) -> None:
     ticks, mixed = both
-    first, second = candles_of(log_of(ticks), some), candles_of(log_of(mixed), others)
+    first, second = candles_of(log_of(ticks), some), candles_of(log_of(mixed), others, columnar=True)
     assert first.keys() == second.keys()
     for key, candle in first.items():
         assert unversioned(candle) == unversioned(second[key])
@@ -60,7 +60,7 @@ def test_shuffled_duplicated_and_cut_anywhere_ticks_give_the_same_candles(
 @given(disordered(), cuts)
 def test_candles_are_those_of_the_reference(both: tuple[list[Tick], list[Tick]], some: set[int]) -> None:
     log = log_of(both[1])
-    found = candles_of(log, some)
+    found = candles_of(log, some, columnar=True)
     expected = reference_candles(log)
     assert {(symbol, interval, start) for symbol, interval, _, start in found} == expected.keys()
     for (symbol, interval, _, start), candle in found.items():
@@ -92,7 +92,7 @@ def test_the_same_log_gives_the_same_versions_however_it_is_cut(
     ticks: list[Tick], some: set[int], others: set[int]
 ) -> None:
     log = log_of(ticks)
-    first, second = candles_of(log, some), candles_of(log, others)
+    first, second = candles_of(log, some), candles_of(log, others, columnar=True)
     assert first.keys() == second.keys()
     for key, candle in first.items():
         open_bits = ~CLOSED_BIT

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from crashing import Host
 
-from stockstream.core.engine import Engine, clock_of
+from stockstream.core.batch import clock_name
+from stockstream.core.engine import Engine
 from stockstream.core.row import Row, candle_version, stamp
 from stockstream.core.rows import MemoryRows
 from stockstream.core.verdict import Policy
@@ -83,9 +84,9 @@ def test_ticks_of_a_second_topic_are_refused_whatever_they_are() -> None:
         trade(0, kind="gap", until=OPEN),
     ]  # fmt: skip
     applied = engine.apply(2, [(n, tick) for n, tick in enumerate(foreign, 100)], 0)
-    assert applied.verdicts == [Verdict.FOREIGN_TOPIC] * 5
+    assert applied.batch.verdicts() == {Verdict.FOREIGN_TOPIC: 5}
     assert not applied.touched
-    assert engine.apply(2, [(200, trade(0, 1, symbol="OTHER"))], 0).verdicts == [Verdict.ACCEPTED]
+    assert engine.apply(2, [(200, trade(0, 1, symbol="OTHER"))], 0).batch.verdicts() == {Verdict.ACCEPTED: 1}
 
 
 def test_a_second_topic_is_refused_although_a_crash_took_the_minutes() -> None:
@@ -157,7 +158,7 @@ def test_an_exchange_of_any_length_fits_into_a_row() -> None:
     host = Host()
     host.feed([(0, trade(0, 1, exchange="\U0001f4c8" * 500))])
     assert minute_of(host).trades == 1
-    assert clock_of(trade(0, exchange="x" * 500)) == clock_of(trade(0, exchange="x" * 501))
+    assert clock_name("yahoo", "x" * 500) == clock_name("yahoo", "x" * 501)
 
 
 def test_after_a_crash_nothing_closes_before_the_log_is_where_it_was() -> None:
@@ -198,7 +199,7 @@ def test_closings_are_told_again_after_a_crash() -> None:
 def test_an_empty_batch_does_nothing() -> None:
     engine = Engine(MemoryRows(), Policy())
     applied = engine.apply(1, [], 0)
-    assert (applied.verdicts, applied.touched, engine.publish(applied.touched)) == ([], {}, [])
+    assert (applied.batch.verdicts(), applied.touched, engine.publish(applied.touched)) == ({}, {}, [])
 
 
 @pytest.mark.parametrize("batch", [[0, 1, 2, 3], [3, 2, 1, 0]])

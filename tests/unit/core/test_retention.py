@@ -76,7 +76,7 @@ def test_one_batch_expires_what_single_ticks_would() -> None:
 def test_a_refused_tick_expires_no_other() -> None:
     broken = trade(9 * DAY, 1)
     broken.price = -1.0
-    assert Host(retention_ms=KEEP).engine.apply(7, [(0, broken), (1, trade(0))], 0).verdicts[1] is Verdict.ACCEPTED
+    assert Host(retention_ms=KEEP).engine.apply(7, [(0, broken), (1, trade(0))], 0).batch.verdict(1) is Verdict.ACCEPTED
 
 
 def test_a_replayed_tick_is_not_expired_by_a_row_that_came_after_it() -> None:

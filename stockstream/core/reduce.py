@@ -1,0 +1,270 @@
+"""Columns of ticks reduced to pieces: what `stockstream.core.batch.add_ticks` does, with arrays.
+
+Ticks are put in the order of their groups (symbol and minute), inside of which they keep the order of the log; every
+figure of a piece is then a reduction over its stretch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stockstream.core.batch import Batch, Minute, Piece, Stamped, Summary, clock_name, piece_of
+from stockstream.core.columns import QUOTE, SNAPSHOT, TRADE, Columns, Floats, Ints
+from stockstream.core.interval import INTERVALS_MS, LEDGER, REGULAR
+from stockstream.core.partial import E8, Cumulative, Edge, Partial, two_sum
+from stockstream.core.verdict import Policy
+
+Bools = NDArray[np.bool_]
+
+_MINUTE_MS = INTERVALS_MS[LEDGER]
+_WIDEST = 1 << 62
+_GREATEST_SUMMED_SIZE = 1e12  # sums of as many sizes as fit into a batch stay below 2**63
+
+
+def add_columns(batch: Batch, policy: Policy, columns: Columns, base: int) -> None:
+    """Judge and reduce columns of trades, snapshots and quotes; ``base`` is the stamp of their topic's offset 0.
+
+    Their symbols must be new to the batch.
+    """
+    accepted = policy.accepts(columns)
+    for index in np.flatnonzero(~accepted).tolist():
+        batch.refused[base + int(columns.offset[index])] = policy.judge(columns.tick(index))
+    quotes = columns.kind == QUOTE
+    _add_quotes(batch, columns, base, np.flatnonzero(accepted & quotes))
+    _add_minutes(batch, columns, base, np.flatnonzero(accepted & ~quotes))
+    batch.count += len(columns)
+    if len(columns):
+        batch.last = max(batch.last, base + int(columns.offset[-1]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """``order``: indices into the columns, group by group; group ``i`` is ``order[starts[i]:ends[i]]``."""
+
+    order: Ints
+    starts: Ints
+    ends: Ints
+
+    def same(self) -> Bools:
+        """For each but the first in ``order``, whether it is of the same group as the one before."""
+        same = np.ones(len(self.order), np.bool_)
+        same[self.starts] = False
+        return same[1:]
+
+    def any(self, flags: Bools) -> Bools:
+        """Which groups have a flag in them; ``flags`` are in the order of ``order``."""
+        return np.logical_or.reduceat(flags, self.starts)
+
+
+def _grouped(chosen: Ints, *keys: Ints) -> _Groups:
+    """Ascending indices ``chosen``, brought together where all ``keys`` (one entry each, not negative) are equal."""
+    count = len(chosen)
+    widths = [int(key.max()) + 1 for key in keys]
+    room = count
+    for width in widths:
+        room *= width
+    if room < _WIDEST:
+        # One sort of plain numbers: the keys in front, the place behind, which keeps the order of the log.
+        packed = np.zeros(count, np.int64)
+        for key, width in zip(keys, widths, strict=True):
+            packed = packed * width + key
+        packed = np.sort(packed * count + np.arange(count))
+        group, place = np.divmod(packed, count)
+        changes = group[1:] != group[:-1]
+    else:
+        place = np.lexsort(keys[::-1])
+        changes = np.zeros(count - 1, np.bool_)
+        for key in keys:
+            changes |= key[place][1:] != key[place][:-1]
+    starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
+    return _Groups(chosen[place], starts, np.append(starts[1:], count))
+
+
+def _add_quotes(batch: Batch, columns: Columns, base: int, chosen: Ints) -> None:
+    if not len(chosen):
+        return
+    groups = _grouped(chosen, columns.symbol[chosen])
+    reached = np.minimum(columns.event_time, columns.received_ms)
+    for begin, end in zip(groups.starts.tolist(), groups.ends.tolist(), strict=True):
+        indices = groups.order[begin:end]
+        clocks: dict[str, int] = {}
+        for venue in dict.fromkeys(columns.venue[indices].tolist()):
+            moved = reached[indices[columns.venue[indices] == venue]]
+            name = clock_name(*columns.venues[venue])
+            clocks[name] = max(int(moved.max()), clocks.get(name, 0))
+        key = (columns.symbols[int(columns.symbol[indices[0]])], REGULAR)
+        batch.quotes[key] = Piece(_reader(columns, base, indices), list(clocks.items()))
+
+
+def _reader(columns: Columns, base: int, indices: Ints) -> Callable[[], list[Stamped]]:
+    return lambda: [(base + int(columns.offset[index]), columns.tick(index)) for index in indices.tolist()]
+
+
+def _add_minutes(batch: Batch, columns: Columns, base: int, chosen: Ints) -> None:
+    if not len(chosen):
+        return
+    minute = columns.event_time[chosen] // _MINUTE_MS
+    first_minute = int(minute.min())
+    groups = _grouped(chosen, columns.symbol[chosen], minute - first_minute)
+    order, starts = groups.order, groups.starts
+    price, size = columns.price[order], columns.last_size[order]
+    venue = columns.venue[order]
+    is_trade = columns.kind[order] == TRADE
+    ids = _Ids.of(groups, columns, is_trade)
+    mixed = np.zeros(len(order), np.bool_)
+    mixed[1:] = groups.same() & (venue[1:] != venue[:-1])
+    odd = groups.any(mixed | (size > _GREATEST_SUMMED_SIZE)) | ids.unsuited
+    opens, closes = _edges(groups, columns, base, is_trade, price)
+    sold = np.where(is_trade, size, 0.0)
+    whole = np.floor(sold)
+    turnover = _sums(groups, np.where(is_trade, price * size, 0.0))
+    stamps = columns.offset[order] + base
+    heads = order[starts]
+    figures = zip(
+        columns.symbol[heads].tolist(),
+        (columns.event_time[heads] // _MINUTE_MS * _MINUTE_MS).tolist(),
+        odd.tolist(),
+        groups.starts.tolist(),
+        groups.ends.tolist(),
+        stamps[starts].tolist(),
+        stamps[groups.ends - 1].tolist(),
+        venue[starts].tolist(),
+        np.maximum.reduceat(np.minimum(columns.event_time, columns.received_ms)[order], starts).tolist(),
+        opens,
+        closes,
+        np.maximum.reduceat(price, starts).tolist(),
+        np.minimum.reduceat(price, starts).tolist(),
+        np.add.reduceat(np.minimum(whole, _GREATEST_SUMMED_SIZE).astype(np.int64), starts).tolist(),
+        np.add.reduceat(np.rint((sold - whole) * E8).astype(np.int64), starts).tolist(),
+        *turnover,
+        np.add.reduceat(is_trade, starts, dtype=np.int64).tolist(),
+        _cumulative(groups, columns, stamps),
+        strict=True,
+    )
+    clocks = [clock_name(*venue) for venue in columns.venues]
+    for place, (
+        symbol, start_ms, is_odd, begin, end, first, last, venue_of, reached, open_, close, high, low, units, rest,
+        value, value_low, trades, cumulative,
+    ) in enumerate(figures):  # fmt: skip
+        at: Minute = ((columns.symbols[symbol], REGULAR), start_ms)
+        ticks = _reader(columns, base, order[begin:end])
+        if is_odd:
+            batch.pieces[at] = piece_of(ticks())
+            continue
+        bar = Partial(open_, close, high, low, units * E8 + rest, value, value_low, trades, cumulative)
+        batch.pieces[at] = Piece(ticks, [(clocks[venue_of], reached)], Summary(first, last, bar, ids.ranges(place)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ids:
+    """The trade ids of groups as ranges. ``unsuited``: those of a group do not ascend with the log."""
+
+    unsuited: Bools
+    _bounds: list[int]
+    _begins: list[int]
+
+    @classmethod
+    def of(cls, groups: _Groups, columns: Columns, is_trade: Bools) -> _Ids:
+        """``is_trade`` is in the order of the groups."""
+        count = len(groups.starts)
+        trade_id = columns.trade_id[groups.order]
+        chosen = np.flatnonzero(is_trade & (trade_id >= 0))
+        unsuited = np.zeros(count, np.bool_)
+        if not len(chosen):
+            return cls(unsuited, [], [0] * (count + 1))
+        group, known = np.repeat(np.arange(count), groups.ends - groups.starts)[chosen], trade_id[chosen]
+        same, step = group[1:] == group[:-1], known[1:] - known[:-1]
+        unsuited[group[1:][same & (step <= 0)]] = True
+        firsts = np.concatenate([[0], np.flatnonzero(~(same & (step == 1))) + 1])
+        lasts = np.append(firsts[1:], len(chosen)) - 1
+        bounds = np.column_stack([known[firsts], known[lasts]]).ravel()
+        begins = 2 * np.searchsorted(group[firsts], np.arange(count + 1))
+        return cls(unsuited, bounds.tolist(), begins.tolist())
+
+    def ranges(self, group: int) -> list[int]:
+        """First, last, first, last, … of one group."""
+        return self._bounds[self._begins[group] : self._begins[group + 1]]
+
+
+def _edges(
+    groups: _Groups, columns: Columns, base: int, is_trade: Bools, price: Floats
+) -> tuple[list[Edge], list[Edge]]:
+    """The first and the last tick of each group, by time and what orders ticks of one time."""
+    order = groups.order
+    time, offset, trade_id = columns.event_time[order], columns.offset[order], columns.trade_id[order]
+    rank = np.where(columns.has_sequence[order], columns.sequence[order], trade_id)
+    rank = np.where(columns.has_sequence[order] | (trade_id >= 0), rank, offset + base)
+    rank = np.where(is_trade, rank, columns.day_volume[order])
+    received = np.where(is_trade, 0, columns.received_ms[order])
+    rising = (time[1:] > time[:-1]) | ((time[1:] == time[:-1]) & (rank[1:] > rank[:-1]))
+    falls = np.zeros(len(order), np.bool_)
+    falls[1:] = groups.same() & ~rising
+    first, last = groups.starts, groups.ends - 1
+    disordered = groups.any(falls)
+    if disordered.any():
+        first, last = first.copy(), last.copy()
+        group = np.repeat(np.arange(len(first)), groups.ends - groups.starts)
+        chosen = np.flatnonzero(disordered[group])
+        keys = (price[chosen], received[chosen], rank[chosen], time[chosen], group[chosen])
+        ordered = chosen[np.lexsort(keys)]
+        ends = np.cumsum((groups.ends - groups.starts)[disordered])
+        last[disordered] = ordered[ends - 1]
+        first[disordered] = ordered[np.concatenate([[0], ends[:-1]])]
+    first_edges, last_edges = (
+        list(zip(time[at].tolist(), rank[at].tolist(), received[at].tolist(), price[at].tolist(), strict=True))
+        for at in (first, last)
+    )
+    return first_edges, last_edges
+
+
+def _sums(groups: _Groups, values: Floats) -> tuple[list[float], list[float]]:
+    """The sum of each group's values, none negative, as a double and what it lacks.
+
+    Twice the leading bits are split off, so few of them that their sums are exact (Rump's extraction); what is left is
+    too small for the rounding of its sum to matter.
+    """
+    starts, lengths = groups.starts, groups.ends - groups.starts
+    _, exponent = np.frexp(np.maximum.reduceat(values, starts))
+    bits = len(values).bit_length() + 1
+    parts = []
+    for _ in range(2):
+        unit = np.repeat(np.ldexp(1.0, exponent + bits), lengths)
+        leading = (unit + values) - unit
+        parts.append(np.add.reduceat(leading, starts))
+        values = values - leading
+        exponent = exponent + bits - 53
+    total, low = two_sum(parts[0], np.zeros(len(starts)), parts[1])
+    total, low = two_sum(total, np.zeros(len(starts)), low + np.add.reduceat(values, starts))
+    return total.tolist(), low.tolist()
+
+
+def _cumulative(groups: _Groups, columns: Columns, stamps: Ints) -> list[Cumulative | None]:
+    """What each group's snapshots say of their vendor's cumulative volume."""
+    found: list[Cumulative | None] = [None] * len(groups.starts)
+    volume = columns.day_volume[groups.order]
+    chosen = np.flatnonzero((columns.kind[groups.order] == SNAPSHOT) & (volume >= 0))
+    if not len(chosen):
+        return found
+    group = np.repeat(np.arange(len(found)), groups.ends - groups.starts)[chosen]
+    time, volume, stamps = columns.event_time[groups.order][chosen], volume[chosen], stamps[chosen]
+    # Of the same value seen twice the earlier place counts: it comes last here.
+    ordered = np.lexsort((-stamps, volume, time, group))
+    starts = np.concatenate([[0], np.flatnonzero(group[1:] != group[:-1]) + 1])
+    first, last = ordered[starts], ordered[np.append(starts[1:], len(chosen)) - 1]
+    for which, *values in zip(
+        group[starts].tolist(),
+        time[first].tolist(),
+        volume[first].tolist(),
+        time[last].tolist(),
+        volume[last].tolist(),
+        np.maximum.reduceat(volume, starts).tolist(),
+        stamps[last].tolist(),
+        strict=True,
+    ):
+        since, opened, until, closed, peak, stamp = values
+        found[which] = Cumulative((since, opened), (until, closed), peak, stamp)
+    return found
