@@ -23,18 +23,20 @@ from stockstream.codecs.candle_writer import CandleWriter
 from stockstream.codecs.hot import HotReader
 from stockstream.codecs.optional import optional_tail
 from stockstream.codecs.plain_json import decode_json
+from stockstream.codecs.tick_columns import HEADER_BYTES, TickColumns, headers_of
 from stockstream.codecs.tick_writer import UNFIT, TickWriter
 from stockstream.codecs.version1 import downgrade, upgrade
 from stockstream.core.backoff import full_jitter
+from stockstream.core.columns import Columns
 from stockstream.errors import BadMessage, RegistryUnreachable
 from stockstream.models import CANDLE_SCHEMA, TICK_SCHEMA_V2, Candle, Tick, Verdict
+from stockstream.models.records import Records
 from stockstream.models.schema import AvroSchema
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _read = cast(Callable[..., dict[str, Any]], schemaless_reader)  # its own type allows for more than records
 
-_HEADER_BYTES = 5
 _REMEMBERED_REFUSALS = 10_000
 _CRYPTOCURRENCY = 41
 # Everything that fastavro raises on bytes that are not what their schema says.
@@ -125,11 +127,11 @@ class _Framed(Generic[T]):
     def _decode(self, value: bytes | None) -> T:
         if value is None:
             raise BadRecord(Verdict.CORRUPT, "the record has no value")
-        reader = self._readers.get(value[:_HEADER_BYTES])
+        reader = self._readers.get(value[:HEADER_BYTES])
         if reader is None:
             raise self._without_schema(value)
         stream = BytesIO(value)
-        stream.seek(_HEADER_BYTES)
+        stream.seek(HEADER_BYTES)
         try:
             record = reader(stream)
         except BadMessage as error:
@@ -140,14 +142,17 @@ class _Framed(Generic[T]):
             raise BadRecord(Verdict.CORRUPT, f"{len(value) - stream.tell()} bytes follow the record")
         return record
 
-    async def prepare(self, values: Sequence[bytes | None]) -> None:
+    async def prepare(self, values: Sequence[bytes | None] | Records) -> None:
         """Fetch the schemas that ``values`` were written with, waiting for the registry however long it is away.
 
         Ids that the registry does not know are asked for again with the next batch.
         """
-        headers = {value[:_HEADER_BYTES] for value in values if value is not None and value[:1] == b"\0"}
+        if isinstance(values, Records):
+            headers = headers_of(values)
+        else:
+            headers = {value[:HEADER_BYTES] for value in values if value is not None and value[:1] == b"\0"}
         for header in headers - self._readers.keys():
-            if len(header) == _HEADER_BYTES:
+            if len(header) == HEADER_BYTES:
                 await self._fetch(header)
 
     async def _fetch(self, header: bytes) -> None:
@@ -174,8 +179,8 @@ class _Framed(Generic[T]):
                 await asyncio.sleep(next(delays))
 
     def _without_schema(self, value: bytes) -> Exception:
-        header = value[:_HEADER_BYTES]
-        if len(header) < _HEADER_BYTES or header[0] != 0:
+        header = value[:HEADER_BYTES]
+        if len(header) < HEADER_BYTES or header[0] != 0:
             return BadRecord(
                 Verdict.CORRUPT, f"no Avro with the registry's framing: begins {header.hex(' ') or 'empty'}"
             )
@@ -214,6 +219,16 @@ class TickDecoder(_Framed[Tick]):
 
     def __init__(self, source: SchemaSource) -> None:
         super().__init__(source, Tick, TICK_SCHEMA_V2)
+        self._columns = TickColumns(self.decode)
+
+    def columns(self, records: Records) -> tuple[Columns, list[int]]:
+        """The columns of the plain ones of ``records``, and the places of all others, for `decode`.
+
+        Plain records are those that would be decoded to what their columns say.
+        """
+        headers = [header for header, reader in self._readers.items() if isinstance(reader, HotReader)]
+        columns, others = self._columns.read(records, headers)
+        return columns, others.tolist()
 
     def decode(self, key: bytes | None, value: bytes | None) -> Tick:
         """Return the tick.
@@ -242,8 +257,8 @@ class TickDecoder(_Framed[Tick]):
         return tick
 
     def _quick(self, value: bytes | None) -> Tick | None:
-        reader = None if value is None else self._readers.get(value[:_HEADER_BYTES])
-        return reader.quick(value, _HEADER_BYTES) if value is not None and isinstance(reader, HotReader) else None
+        reader = None if value is None else self._readers.get(value[:HEADER_BYTES])
+        return reader.quick(value, HEADER_BYTES) if value is not None and isinstance(reader, HotReader) else None
 
     def _reader(self, schema: AvroSchema) -> Callable[[BytesIO], Tick]:
         read = super()._reader(schema)

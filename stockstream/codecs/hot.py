@@ -1,6 +1,6 @@
 """Version 2 of the tick schema, read by hand where it can be: a quarter of the time of a general reader.
 
-The schema begins with the fields that differ from tick to tick (`_HOT`). They are taken apart here. The rest, its tail,
+The schema begins with the fields that differ from tick to tick (`HOT`). They are taken apart here. The rest, its tail,
 is mostly the same bytes for one symbol as the last time, and is looked up as a whole. Whatever is not plain to see
 (long names, damaged bytes, numbers of more than 63 bits) is left to the general reader, which also has the words for
 errors.
@@ -18,7 +18,7 @@ from fastavro import parse_schema, schemaless_reader
 from stockstream.models import TICK_SCHEMA_V2, Tick
 from stockstream.models.tick import KINDS, Kind
 
-_HOT = (
+HOT = (
     "symbol",
     "event_time",
     "price",
@@ -29,6 +29,8 @@ _HOT = (
     "producer_timestamp",
     "timestamp",
 )
+"""The names of the fields that come first."""
+
 _PRICE_AND_SIZE = struct.Struct("<dd")
 _KIND_OF_BYTE: dict[int, Kind] = {2 * index: kind for index, kind in enumerate(KINDS)}
 _REMEMBERED_TAILS = 20_000
@@ -43,10 +45,10 @@ class HotReader:
 
     def __init__(self, whole: Callable[[BytesIO], Tick]) -> None:
         fields = TICK_SCHEMA_V2["fields"]
-        if tuple(field["name"] for field in fields[: len(_HOT)]) != _HOT:
+        if tuple(field["name"] for field in fields[: len(HOT)]) != HOT:
             raise RuntimeError("the tick schema does not begin with its hot fields any more")
         self._whole = whole
-        self._tail = parse_schema({"type": "record", "name": "tail", "fields": fields[len(_HOT) :]})
+        self._tail = parse_schema({"type": "record", "name": "tail", "fields": fields[len(HOT) :]})
         self._tails: dict[bytes, tuple[Any, ...]] = {}
 
     def __call__(self, stream: BytesIO) -> Tick:
