@@ -14,6 +14,11 @@ from stockstream.core.verdict import Policy
 from stockstream.settings import Settings
 from stockstream.sinks.clickhouse import ClickHouseSink
 
+MAX_WAITING_FETCHES = 8
+"""How many fetches of one partition each wait for the candle agent. Beside them may be what one answer of each broker
+holds, taken at once, and the next one: `broker.transport.ANSWER_FETCHES` times ``partition_fetch_bytes`` each. So ticks
+take up ``(8 + 1 + 2 * 8 * brokers) * partition_fetch_bytes``, times what compression had saved."""
+
 _ANY_HOST = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 
 
@@ -37,7 +42,6 @@ def faust_app(settings: Settings, app_type: type[Any], worker_type: type[faust.W
         settings.app_id,
         broker=";".join(f"kafka://{server.strip()}" for server in settings.kafka_bootstrap_servers.split(",")),
         broker_credentials=credentials_of(connection_of(settings)),
-        broker_max_poll_records=settings.fetch_max_records,
         broker_commit_interval=settings.commit_interval_s,
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.heartbeat_interval_s,
@@ -45,10 +49,11 @@ def faust_app(settings: Settings, app_type: type[Any], worker_type: type[faust.W
         broker_request_timeout=max(30.0, 2 * settings.session_timeout_s),
         consumer_group_instance_id=settings.instance_id or None,
         consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=settings.partition_fetch_bytes,
         datadir=str(settings.data_dir / settings.app_id),  # stores do not know whose they are
         store="rocksdb://",
         producer_max_batch_size=1_000_000,
-        stream_buffer_maxsize=64,  # batches, not records
+        stream_buffer_maxsize=MAX_WAITING_FETCHES,
         stream_wait_empty=True,
         table_standby_replicas=settings.standby_replicas,
         topic_allow_declare=False,  # `ensure_topics` has made them, with settings that Faust does not know

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from faust.types import TP
@@ -87,7 +88,10 @@ class CandleProcessor:
         """Apply one fetch; False if it must not be acknowledged: the partition moved, or it came out of turn."""
         if not is_ours(self._app, tp, generation) or not await self._continues(tp, fetch, generation):
             return False
-        records = fetch.records
+        records = [
+            SimpleNamespace(key=fetch.records.key(at), value=fetch.records.value(at), offset=fetch.records.offset(at))
+            for at in range(len(fetch.records))
+        ]
         await self._decoder.prepare([record.value for record in records])
         async with self._locks[tp.partition]:
             at_work = await self._partition(tp.partition)
@@ -193,7 +197,7 @@ class CandleProcessor:
         A row remembers only its newest offset, so a fetch left out would be left out for good. A second reading that
         finds the same hole shows that it is in the log.
         """
-        first = fetch.records[0].offset
+        first = fetch.records.offset(0)
         wanted = await self._wanted(tp, generation)
         if fetch.begin <= wanted:
             self._refetched.pop(tp, None)

@@ -22,7 +22,9 @@ def attach(app: Any, topic: Any, table: Any) -> None:
             if not is_ours(app, message.tp, message.generation_id):
                 let_go(app, message)
                 continue
-            rows = {record.key: record.value for record in event.value.records if record.key is not None}
+            records = event.value.records
+            pairs = ((records.key(at), records.value(at)) for at in range(len(records)))
+            rows = {key: value for key, value in pairs if key is not None}
             store = PartitionStore(table, message.partition)
             store.write(rows.items())
             await send_records(app, store.changelog, message.partition, rows.items(), partial(_logged, store))

@@ -5,18 +5,19 @@ Transaction markers, and what compaction removed, leave offsets that no record w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from faust.types import TP
+
+from stockstream.models.records import Records
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
     """``records`` of one partition, at least one; its log holds no others in ``[begin, end)``."""
 
-    records: Sequence[Any]
+    records: Records
     begin: int
     end: int
 
@@ -31,11 +32,11 @@ class Taken:
         self._ends: dict[TP, int] = {}
         self._positions: Mapping[TP, int] = {}
 
-    def take(self, records: Mapping[TP, Sequence[Any]], positions: Mapping[TP, int]) -> dict[TP, Fetch]:
+    def take(self, records: Mapping[TP, Records], positions: Mapping[TP, int]) -> dict[TP, Fetch]:
         """``records`` were taken, all together; ``positions`` is where reading goes on in every partition."""
         fetches = {}
         for tp, batch in records.items():
-            first, end = batch[0].offset, batch[-1].offset + 1
+            first, end = batch.offset(0), batch.offset(-1) + 1
             begin = min(first, self._ends.get(tp, first))
             self._ends[tp] = end = max(end, positions.get(tp, end))
             fetches[tp] = Fetch(batch, begin, end)

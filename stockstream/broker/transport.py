@@ -1,10 +1,10 @@
 """Faust's Kafka transport, made to hand over whole fetches and to survive faults.
 
-Everything that touches private names of Faust 0.15.3, and of aiokafka 0.14.0's consumer, is in this file and, for
-tables, in ``stores.py``; ``tests/unit/test_private_names.py`` fails when one of them changes. What they add to stock
-Faust:
+Everything that touches private names of Faust 0.15.3, and of aiokafka 0.14.0's consumer, is in this file, for tables in
+``stores.py``, and for the records of a fetch in ``lean_fetch.py``; ``tests/unit/test_private_names.py`` fails when one
+of them changes. What they add to stock Faust:
 
-batches      one message stands for all records of a fetch and partition; its value is a `Fetch`.
+batches      one message stands for all records of a fetch and partition; its value is a `Fetch`, its bytes unread.
 gate         source records are taken only once the partition's reading has been positioned and Faust's queues have
              been cleared for the last time; what is taken earlier is lost, in stock Faust too.
 acks         the greatest acknowledged offset is committed. Faust's own bookkeeping of gaps stalls for good after a
@@ -28,12 +28,17 @@ from aiokafka.errors import IllegalStateError
 from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from faust.types.tuples import ConsumerMessage
 
+from stockstream.broker.lean_fetch import read_lean
 from stockstream.broker.stores import IsNewer, absorb
 from stockstream.broker.taken import Taken
 from stockstream.errors import LEASE_LOST
 
 log = logging.getLogger(__name__)
+
+ANSWER_FETCHES = 8
+"""How many partitions' greatest fetches one answer of a broker may bring."""
 
 
 class Lease:
@@ -64,10 +69,12 @@ class _Thread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = self.transport.fetch_wait_ms
+        consumer._fetch_max_bytes = ANSWER_FETCHES * self.app.conf.consumer_max_fetch_size
         return consumer
 
     async def on_start(self) -> None:
         await super().on_start()
+        read_lean(self._consumer, self.transport.sources)
         _watch_heartbeats(self._consumer._coordinator, self.transport.lease)
 
     async def _fetch_records(
@@ -78,8 +85,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
         max_records: int | None = None,
     ) -> Any:
         records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
-        # Measured and stamped where they were taken.
-        sources = {tp: batch for tp, batch in records.items() if tp.topic in self.transport.sources}
+        # Measured and stamped where they were taken. A source's list holds one item: the `Records` of the fetch.
+        sources = {tp: batch[0] for tp, batch in records.items() if tp.topic in self.transport.sources}
         fetches = self.taken.take(sources, _positions(consumer._subscription))
         return {**records, **fetches}, self.app.consumer_generation_id
 
@@ -169,8 +176,10 @@ class BatchConsumer(driver.Consumer):
                 continue
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
             if tp.topic in self.transport.sources:
-                message = self._to_message(tp, batch.records[-1])
-                message.key, message.value, message.offset = None, batch, batch.end - 1
+                message = ConsumerMessage(
+                    tp.topic, tp.partition, batch.end - 1, 0.0, 0, [], None, batch, None, 0, 0, tp,
+                    generation_id=generation,
+                )  # fmt: skip
                 # Faust drops what lies below the last offset it read; what was asked for again must pass.
                 self._read_offset[tp] = None
                 yield tp, message

@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     retention_s: Count = 172_800
     epoch: Epoch = 0
     fetch_wait_ms: CountOrNone = 50
-    fetch_max_records: Count = 4000
+    partition_fetch_bytes: Count = 524_288
     commit_interval_s: Seconds = 1.0
     session_timeout_s: Seconds = 10.0
     heartbeat_interval_s: Seconds = 1.0

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from stockstream.adapters import connection_of
 from stockstream.broker.connection import Connection
-from stockstream.faust_app import credentials_of, faust_app, rules_of, sink_of
+from stockstream.faust_app import MAX_WAITING_FETCHES, credentials_of, faust_app, rules_of, sink_of
 from stockstream.models import Tick, Verdict
 from stockstream.settings import Settings
 
@@ -31,7 +31,7 @@ def test_every_setting_reaches_faust(tmp_path: Path) -> None:
         kafka_bootstrap_servers="one:9092, two:9093",
         data_dir=tmp_path,
         partitions=7,
-        fetch_max_records=123,
+        partition_fetch_bytes=123_456,
         commit_interval_s=2.5,
         session_timeout_s=20,
         heartbeat_interval_s=2,
@@ -45,7 +45,9 @@ def test_every_setting_reaches_faust(tmp_path: Path) -> None:
     assert server_list(conf.broker, 9092) == ["one:9092", "two:9093"]
     assert conf.datadir == tmp_path / "mine"
     assert conf.topic_partitions == 7
-    assert conf.broker_max_poll_records == 123
+    assert conf.consumer_max_fetch_size == 123_456
+    assert conf.broker_max_poll_records is None  # a fetch is handed over whole
+    assert conf.stream_buffer_maxsize == MAX_WAITING_FETCHES
     assert (conf.broker_commit_interval, conf.broker_session_timeout) == (2.5, 20)
     assert (conf.broker_heartbeat_interval, conf.broker_rebalance_timeout) == (2, 15)
     assert conf.consumer_group_instance_id == "pod-3"

@@ -1,7 +1,7 @@
 """A new version of a library may change without a word what we override or count on.
 
-That is so in `broker/transport.py` and `broker/stores.py` (Faust, aiokafka, rocksdict), `broker/link.py` (aiokafka) and
-`sources/stream.py` (websockets).
+That is so in `broker/transport.py` and `broker/stores.py` (Faust, aiokafka, rocksdict), `broker/lean_fetch.py` and
+`broker/link.py` (aiokafka) and `sources/stream.py` (websockets).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ CONSUMER = "faust.transport.consumer:"
 RECOVERY = "faust.tables.recovery:Recovery."
 STORE = "faust.stores.rocksdb:Store."
 GROUP = "aiokafka.consumer.group_coordinator:GroupCoordinator."
+FETCHER = "aiokafka.consumer.fetcher:"
 ACCUMULATOR = "aiokafka.producer.message_accumulator:"
 CONNECTION = "aiokafka.conn:AIOKafkaConnection."
 SOCKET = "websockets.asyncio.connection:Connection."
@@ -75,9 +76,13 @@ KNOWN = [
     (GROUP + "_do_heartbeat", "dc1d6632aaa6", "_watch_heartbeats"),
     (GROUP + "_do_rejoin_group", "3cb016c98a08", "_watch_heartbeats"),
     (GROUP + "_heartbeat_routine", "61d010289522", "_watch_heartbeats: who calls it"),
-    ("aiokafka.consumer.fetcher:Fetcher.fetched_records", "be4348896b9b", "_Gate: how partitions are asked for"),
-    ("aiokafka.consumer.fetcher:FetchResult.getall", "3e717e30de50", "_positions: moved with what is taken"),
-    ("aiokafka.consumer.fetcher:PartitionRecords._unpack_records", "b803e6d46480", "_positions: moved over markers"),
+    (FETCHER + "Fetcher.fetched_records", "be4348896b9b", "_Gate: how partitions are asked for"),
+    (FETCHER + "Fetcher._proc_fetch_request", "59bf948fff47", "read_lean: the names that it looks up"),
+    (FETCHER + "FetchResult.getall", "3e717e30de50", "_positions and _FetchedRecords: moved with what is taken"),
+    (FETCHER + "FetchResult.check_assignment", "b5340df67e3f", "_FetchedRecords"),
+    (FETCHER + "FetchResult._update_position", "83fb1473bf10", "_FetchedRecords"),
+    (FETCHER + "PartitionRecords.__init__", "8ec1c2ae6ea1", "_FetchedRecords: the same arguments"),
+    (FETCHER + "PartitionRecords._unpack_records", "b803e6d46480", "read_records: what is passed, and the position"),
     ("aiokafka.consumer.subscription_state:TopicPartitionState", "2b83334afadf", "_positions"),
     ("aiokafka.consumer.consumer:AIOKafkaConsumer.start", "2f1ba7044332", "_Thread: fetch_max_wait_ms is read here"),
     ("aiokafka.producer.sender:Sender._send_produce_req", "aea01ae4b6c7", "_guard_sends"),

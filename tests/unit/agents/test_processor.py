@@ -12,6 +12,7 @@ from stockstream.agents.processor import REFETCH_TIMEOUT_S, CandleProcessor
 from stockstream.broker.taken import Fetch
 from stockstream.errors import PartitionMoved, TopicMismatch
 from stockstream.models import Verdict
+from stockstream.models.records import Records
 from stockstream.tables import Tables
 
 SOURCE = TP("ticks", 0)
@@ -24,7 +25,7 @@ Closes = Callable[[str], list[float]]
 def fetch(*records: Any, begin: int | None = None, end: int | None = None) -> Fetch:
     """As taken; ``begin`` and ``end`` where the log has no records before or behind them."""
     begin, end = records[0].offset if begin is None else begin, records[-1].offset + 1 if end is None else end
-    return Fetch(records, begin, end)
+    return Fetch(Records.of(records), begin, end)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from faust.types import TP
 
 from stockstream.broker.taken import Taken
 from stockstream.broker.transport import install
+from stockstream.models.records import Records
 
 SOURCE = "ticks"
 
@@ -35,7 +36,7 @@ class FakeThread:
     async def getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
         self.asked_for = active_partitions
         records, generation = self.fetches.popleft()
-        sources = {tp: batch for tp, batch in records.items() if tp.topic == SOURCE}
+        sources = {tp: Records.of(batch) for tp, batch in records.items() if tp.topic == SOURCE}
         return {**records, **self.taken.take(sources, {})}, generation
 
     async def seek_to_committed(self) -> dict[TP, int | None]:

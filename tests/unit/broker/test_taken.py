@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 from faust.types import TP
 
 from stockstream.broker.taken import Fetch, Taken
+from stockstream.models.records import Records
 
 TICKS = TP("ticks", 0)
 OTHER = TP("ticks", 1)
 
 
-def records(*offsets: int) -> list[Any]:
-    return [SimpleNamespace(offset=offset) for offset in offsets]
+def records(*offsets: int) -> Records:
+    return Records.of([SimpleNamespace(key=b"A", value=b"", offset=offset) for offset in offsets])
 
 
 def take(taken: Taken, *offsets: int, position: int | None = None) -> Fetch:

@@ -24,6 +24,7 @@ from stockstream.broker.transport import (
     read_again,
     sought_offset,
 )
+from stockstream.models.records import Records
 
 SOURCE = TP("ticks", 0)
 OTHER = TP("ticks", 1)
@@ -107,13 +108,14 @@ class TestFetching:
         records = [make_record(5), make_record(6), make_record(9)]
         batched.consumer._thread.fetches.append(({SOURCE: records}, 1))
         [(tp, message)] = await self.fetch(batched)
-        assert (tp, message.offset, message.key, message.value) == (SOURCE, 9, None, Fetch(records, 5, 10))
+        assert (tp, message.tp, message.offset, message.key) == (SOURCE, SOURCE, 9, None)
+        assert (message.value.records.offsets.tolist(), message.value.begin, message.value.end) == ([5, 6, 9], 5, 10)
         assert message.generation_id == 1
 
     async def test_what_follows_the_records_is_acknowledged_with_them(
         self, batched: Any, make_record: MakeRecord
     ) -> None:
-        fetch = Fetch([make_record(5)], 4, 8)
+        fetch = Fetch(Records.of([make_record(5)]), 4, 8)
         batched.consumer._thread.getmany = AsyncMock(return_value=({SOURCE: fetch}, 1))
         [(_, message)] = await self.fetch(batched)
         assert (message.offset, message.value) == (7, fetch)
@@ -181,6 +183,7 @@ class TestFetching:
         thread.thread_loop.close()  # the thread never runs
         client = thread._create_worker_consumer(batched.transport)
         assert client._fetch_max_wait_ms == 5
+        assert client._fetch_max_bytes == 8 * client._max_partition_fetch_bytes
         await client.stop()
 
     async def test_records_carry_the_generation_they_were_taken_in(
@@ -198,14 +201,16 @@ class TestFetching:
     async def test_records_are_measured_where_they_were_taken(
         self, batched: Any, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        records = Records.of([make_record(5)])
+
         async def fetched(self: Any, consumer: Any, active_partitions: Any, *limits: Any) -> Any:
-            return {SOURCE: [make_record(5)], CHANGES: ["untouched"]}
+            return {SOURCE: [records], CHANGES: ["untouched"]}
 
         monkeypatch.setattr("faust.transport.drivers.aiokafka.AIOKafkaConsumerThread._fetch_records", fetched)
         thread = transport._Thread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
         thread.thread_loop.close()
         taken, _ = await thread._fetch_records(client({SOURCE: 8, OTHER: None}), {SOURCE})
-        assert taken == {SOURCE: Fetch([make_record(5)], 5, 8), CHANGES: ["untouched"]}
+        assert taken == {SOURCE: Fetch(records, 5, 8), CHANGES: ["untouched"]}
 
 
 class TestCommitting:
