@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from stockstream.core.interval import session_bounds, window_end
 from stockstream.core.partial import E8, decimal_text
 from stockstream.core.row import Row, candle_version
 from stockstream.core.rows import Address, Rows
 from stockstream.core.volume import Volume, cumulative_volume
 from stockstream.models import Candle
+from stockstream.models.candle import State
 
 
 def candle_of(rows: Rows, at: Address, row: Row) -> Candle | None:
@@ -16,38 +19,30 @@ def candle_of(rows: Rows, at: Address, row: Row) -> Candle | None:
     if bar is None:
         return None
     interval, (symbol, session), start = at
-    opens, closes = session_bounds(interval, start)
-    grown = _volume(rows, at, row)
-    stamp = row.stamp if grown is None else grown.stamp
-    # A later record may have changed only what this candle's volume counts from.
-    amended = row.amended or (row.closed and stamp > max(row.stamp, row.closed_at))
+    end, opens, closes = _bounds(interval, start)
+    stamp, closed, trades = row.stamp, row.closed, bar.trades
+    partial, gap, corrected = row.began_unseen, row.gap, False
     amount: float | None = None
-    if bar.trades:
-        amount = bar.volume_e8 / E8
-    elif grown is not None:
-        amount = float(grown.amount)
-    return Candle(
-        symbol=symbol,
-        interval=interval,
-        session=session,
-        window_start=start,
-        window_end=window_end(interval, start),
-        open=bar.first[3],
-        high=bar.high,
-        low=bar.low,
-        close=bar.last[3],
-        volume=amount,
-        vwap=bar.vwap if bar.trades else None,
-        trades=bar.trades or None,
-        is_closed=row.closed,
-        version=candle_version(stamp, row.closed),
-        session_open=opens,
-        session_close=closes,
-        partial=row.began_unseen or (grown is not None and grown.partial),
-        gap=row.gap or (grown is not None and grown.gap),
-        corrected=grown is not None and grown.corrected,
-        state="amended" if amended else "closed" if row.closed else "forming",
-    )
+    vwap: float | None = None
+    if trades:
+        amount, vwap = bar.volume_e8 / E8, bar.vwap
+    elif (grown := _volume(rows, at, row)) is not None:
+        stamp, amount = grown.stamp, float(grown.amount)
+        partial, gap, corrected = partial or grown.partial, gap or grown.gap, grown.corrected
+    # A later record may have changed only what this candle's volume counts from.
+    amended = row.amended or (closed and stamp > max(row.stamp, row.closed_at))
+    state: State = "amended" if amended else "closed" if closed else "forming"
+    return Candle(  # by place: naming twenty fields takes longer than all the rest
+        symbol, interval, session, start, end,
+        bar.first[3], bar.high, bar.low, bar.last[3], amount, vwap, trades or None,
+        closed, candle_version(stamp, closed), opens, closes, partial, gap, corrected, state,
+    )  # fmt: skip
+
+
+@lru_cache(20_000)
+def _bounds(interval: str, start: int) -> tuple[int, int, int]:
+    """Window end, session open and session close."""
+    return window_end(interval, start), *session_bounds(interval, start)
 
 
 def volume_text(rows: Rows, at: Address, row: Row) -> str | None:

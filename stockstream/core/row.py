@@ -57,7 +57,7 @@ def stamp_epoch(at: int) -> int:
 
 def candle_version(at: int, closed: bool) -> int:
     """The published version: epoch (8 bits), closed (1), source offset (55). A closed candle beats a forming one."""
-    return stamp_epoch(at) << (OFFSET_BITS + 1) | closed << OFFSET_BITS | stamp_offset(at)
+    return (at >> OFFSET_BITS << OFFSET_BITS) + at + (closed << OFFSET_BITS)
 
 
 @dataclass(slots=True)

@@ -155,6 +155,8 @@ def test_stamps_grow_with_offsets_and_over_epochs(epoch: int, offset: int, other
 def test_versions_grow_and_a_closed_candle_beats_a_forming_one(
     epoch: int, offset: int, later: int, closed: bool
 ) -> None:
+    version = candle_version(stamp(epoch, offset), closed)
+    assert version == epoch << (OFFSET_BITS + 1) | closed << OFFSET_BITS | offset
     assert candle_version(stamp(epoch, offset), True) > candle_version(stamp(epoch, later), False)
     if offset < later:
         assert candle_version(stamp(epoch, offset), closed) < candle_version(stamp(epoch, later), closed)
