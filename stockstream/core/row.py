@@ -24,7 +24,6 @@ from stockstream.core.trade_ids import TradeIds
 LAYOUT_VERSION = 1
 OFFSET_BITS = 55
 MAX_EPOCH = 127
-_OFFSET_MASK = (1 << OFFSET_BITS) - 1
 
 _CLOSED, _AMENDED, _GAP, _BLIND, _PRICED, _CUMULATIVE, _FROZEN = (1 << bit for bit in range(7))
 _BOOLS = [tuple(bool(flags & flag) for flag in (_CLOSED, _AMENDED, _GAP, _BLIND)) for flags in range(256)]
@@ -43,16 +42,6 @@ Baseline = tuple[int, int, int]
 def stamp(epoch: int, offset: int) -> int:
     """A place in the log that grows over epochs: 8 bits of epoch, 55 of source offset. -1 is before every place."""
     return epoch << OFFSET_BITS | offset
-
-
-def stamp_offset(at: int) -> int:
-    """The source offset of a stamp."""
-    return at & _OFFSET_MASK
-
-
-def stamp_epoch(at: int) -> int:
-    """The epoch of a stamp."""
-    return at >> OFFSET_BITS
 
 
 def candle_version(at: int, closed: bool) -> int:
