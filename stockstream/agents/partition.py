@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from stockstream.agents.dead_letters import LETTERED
+import numpy as np
+
+from stockstream.agents.intake import Intake, Letter, letters_of, take_in
 from stockstream.broker.stores import PartitionStore
-from stockstream.codecs.avro import BadRecord, TickDecoder
-from stockstream.core.batch import Stamped
+from stockstream.codecs.avro import TickDecoder
+from stockstream.core.batch import Batch, Stamped
 from stockstream.core.engine import Engine
 from stockstream.core.interval import INTERVALS_MS, SESSIONS
-from stockstream.core.latest import Rank, encode_row, is_later, latest_of, published_part, rank_of
+from stockstream.core.latest import Rank, encode_row, is_later, latest_of, newest_of, published_part, rank_of
 from stockstream.core.publish import candle_of
 from stockstream.core.row import stamp
 from stockstream.core.rows import Address
 from stockstream.core.verdict import Policy
 from stockstream.models import Candle, Latest, Tick, Verdict
+from stockstream.models.records import Records
 from stockstream.tables import Tables
 from stockstream.tables.rows import Changes, StoreRows
-
-Record = Any
-"""aiokafka's ConsumerRecord: key, value, offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,7 @@ class Outcome:
     candles: list[Candle]
     latest: list[tuple[bytes, bytes]]
     """Symbols and rows of the latest table."""
-    letters: list[tuple[Record, str, str]]
-    """(record, reason, error) of what no candle took."""
+    letters: list[Letter]
 
 
 def topic_id(topic: str) -> int:
@@ -93,19 +92,17 @@ class Partition:
         return place - first if place >= first else -1
 
     def apply(
-        self, topic: str, records: Sequence[Record], decoder: TickDecoder, committed: int, now_ms: int
-    ) -> tuple[Outcome, list[Verdict]]:
+        self, topic: str, records: Records, decoder: TickDecoder, committed: int, now_ms: int
+    ) -> tuple[Outcome, Counter[Verdict]]:
         """Fold records, in the order of their log. Those below the offset ``committed`` will never be read again."""
-        ticks, sources, letters = self._decode(records, decoder)
-        self._engine.committed = stamp(self._rules.epoch, committed) - 1
-        applied = self._engine.apply(topic_id(topic), ticks, now_ms)
-        verdicts = [applied.batch.verdict(at) for at, _ in ticks]
-        for record, (_, tick), verdict in zip(sources, ticks, verdicts, strict=True):
-            if verdict in LETTERED:
-                letters.append((record, verdict, _why(verdict, tick)))
+        epoch = self._rules.epoch
+        intake = take_in(records, decoder, epoch)
+        self._engine.committed = stamp(epoch, committed) - 1
+        applied = self._engine.apply(topic_id(topic), intake.ticks, now_ms, intake.columns, epoch)
+        letters = intake.letters + letters_of(applied.batch, records, decoder, epoch)
         touched = dict.fromkeys([*applied.touched, *self._engine.close(now_ms, idle=False)])
-        outcome = self._store(touched, self._move_latest(ticks, verdicts), letters)
-        return outcome, verdicts
+        outcome = self._store(touched, self._move_latest(intake, applied.batch), letters)
+        return outcome, applied.batch.verdicts()
 
     def close(self, now_ms: int, idle: bool) -> Outcome | None:
         """Close what time has ended; ``idle``: there is nothing left to read. None if nothing has."""
@@ -128,49 +125,36 @@ class Partition:
         row = self._latest.get(symbol) or self.latest_store.get(symbol.encode())
         return None if row is None else published_part(row)
 
-    def _decode(
-        self, records: Sequence[Record], decoder: TickDecoder
-    ) -> tuple[list[Stamped], list[Record], list[tuple[Record, str, str]]]:
-        first = stamp(self._rules.epoch, 0)
-        ticks: list[Stamped] = []
-        sources: list[Record] = []
-        letters: list[tuple[Record, str, str]] = []
-        for record in records:
-            try:
-                tick = decoder.decode(record.key, record.value)
-            except BadRecord as error:
-                letters.append((record, error.verdict, str(error)))
-            else:
-                ticks.append((first + record.offset, tick))
-                sources.append(record)
-        return ticks, sources, letters
-
-    def _move_latest(self, ticks: Iterable[Stamped], verdicts: Iterable[Verdict]) -> list[tuple[bytes, bytes]]:
+    def _move_latest(self, intake: Intake, batch: Batch) -> list[tuple[bytes, bytes]]:
         """Take the newest prices; those of skipped records are sent again, for a crash may have come in between."""
-        newest: dict[str, tuple[Rank, int, Tick]] = {}
-        for (at, tick), verdict in zip(ticks, verdicts, strict=True):
-            if verdict is Verdict.ACCEPTED and tick.kind not in ("start", "gap"):
+        newest: dict[str, tuple[Rank, Stamped]] = {}
+        for stamped in intake.ticks:
+            at, tick = stamped
+            if at not in batch.refused and tick.kind not in ("start", "gap"):
                 arriving = rank_of(tick)
                 known = newest.get(tick.symbol)
                 if known is None or arriving > known[0]:
-                    newest[tick.symbol] = arriving, at, tick
-        moved = []
-        for symbol, (_, at, tick) in newest.items():
-            name = symbol.encode()
-            latest = latest_of(tick, at)
-            arriving_row = encode_row(latest, self._encode_latest(latest))
-            row = self._latest.get(symbol) or self.latest_store.get(name)
-            if is_later(arriving_row, row) or row is None:
-                row = arriving_row
-            self._latest[symbol] = row
-            moved.append((name, row))
-        return moved
+                    newest[tick.symbol] = arriving, stamped
+        columns, first = intake.columns, stamp(self._rules.epoch, 0)
+        refused = np.fromiter(batch.refused, np.int64, len(batch.refused))
+        accepted = np.flatnonzero(~np.isin(columns.offset + first, refused))
+        moved = [(first + int(columns.offset[index]), columns.tick(index)) for index in newest_of(columns, accepted)]
+        return [self._move_price(at, tick) for at, tick in (*(stamped for _, stamped in newest.values()), *moved)]
+
+    def _move_price(self, at: int, tick: Tick) -> tuple[bytes, bytes]:
+        name, latest = tick.symbol.encode(), latest_of(tick, at)
+        arriving = encode_row(latest, self._encode_latest(latest))
+        row = self._latest.get(tick.symbol) or self.latest_store.get(name)
+        if is_later(arriving, row) or row is None:
+            row = arriving
+        self._latest[tick.symbol] = row
+        return name, row
 
     def _store(
         self,
         touched: Iterable[Address],
         latest: list[tuple[bytes, bytes]],
-        letters: list[tuple[Record, str, str]],
+        letters: list[Letter],
     ) -> Outcome:
         candles = self._engine.publish(touched)
         changes = self._rows.take(touched)
@@ -180,18 +164,3 @@ class Partition:
         if latest:
             self.latest_store.write(latest)
         return Outcome(changes, candles, latest, letters)
-
-
-def _why(verdict: Verdict, tick: Tick) -> str:
-    """One line on why a tick was refused."""
-    detail: Mapping[Verdict, str] = {
-        Verdict.LATE: f"it happened at {tick.event_time} and was received at {tick.received_ms}",
-        Verdict.FUTURE: f"it says {tick.event_time} but was received at {tick.received_ms}",
-        Verdict.BAD_PRICE: f"its price is {tick.price}",
-        Verdict.BAD_SIZE: f"its size is {tick.last_size}",
-        Verdict.BAD_TIME: f"its times are {tick.event_time} and {tick.received_ms}",
-        Verdict.BAD_SYMBOL: f"its symbol is {tick.symbol[:80]!r}",
-        Verdict.EXPIRED: "its candle is no longer kept; a rebuild can still take it",
-        Verdict.FOREIGN_TOPIC: "its symbol's candles are made of another topic",
-    }
-    return detail[verdict]

@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 from faust.types import TP
@@ -88,14 +87,11 @@ class CandleProcessor:
         """Apply one fetch; False if it must not be acknowledged: the partition moved, or it came out of turn."""
         if not is_ours(self._app, tp, generation) or not await self._continues(tp, fetch, generation):
             return False
-        records = [
-            SimpleNamespace(key=fetch.records.key(at), value=fetch.records.value(at), offset=fetch.records.offset(at))
-            for at in range(len(fetch.records))
-        ]
-        await self._decoder.prepare([record.value for record in records])
+        records = fetch.records
+        await self._decoder.prepare(records)
         async with self._locks[tp.partition]:
             at_work = await self._partition(tp.partition)
-            if records[0].offset < await self._wanted(tp, generation):
+            if records.offset(0) < await self._wanted(tp, generation):
                 await self._check_logs(at_work)
             if not is_ours(self._app, tp, generation):
                 return False
@@ -241,10 +237,8 @@ class CandleProcessor:
         return is_caught_up(self._app, tp, await self._wanted(tp, generation))
 
     async def _send(self, tp: TP, at_work: Partition, outcome: Outcome) -> None:
-        for record, reason, error in outcome.letters:
-            await self._dead_letters.send(
-                record.key, record.value, tp.topic, tp.partition, record.offset, reason, error
-            )
+        for key, value, offset, reason, error in outcome.letters:
+            await self._dead_letters.send(key, value, tp.topic, tp.partition, offset, reason, error)
         for interval, pairs in outcome.changes.items():
             await self._log_changes(at_work.stores[interval], pairs)
         await self._log_changes(at_work.latest_store, outcome.latest)

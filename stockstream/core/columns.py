@@ -16,6 +16,7 @@ TRADE, SNAPSHOT, QUOTE, START, GAP = range(len(KINDS))
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,29 @@ class Columns:
     trade_id: Ints
     received: Ints
     sequence: Ints
-    has_sequence: NDArray[np.bool_]
+    has_sequence: Bools
     tick: Callable[[int], Tick]
+
+    def of(self, chosen: Ints) -> Columns:
+        """The ticks at these indices."""
+        return Columns(
+            self.place[chosen],
+            self.offset[chosen],
+            self.symbol[chosen],
+            self.symbols,
+            self.venue[chosen],
+            self.venues,
+            self.kind[chosen],
+            self.event_time[chosen],
+            self.price[chosen],
+            self.last_size[chosen],
+            self.day_volume[chosen],
+            self.trade_id[chosen],
+            self.received[chosen],
+            self.sequence[chosen],
+            self.has_sequence[chosen],
+            lambda index: self.tick(int(chosen[index])),
+        )
 
     def __len__(self) -> int:
         return len(self.offset)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import struct
 
+import numpy as np
+
+from stockstream.core.columns import Columns, Ints
+from stockstream.core.grouping import grouped
 from stockstream.core.interval import EXTENDED, REGULAR
 from stockstream.core.row import candle_version
 from stockstream.models import Latest, Tick
@@ -20,6 +24,24 @@ def rank_of(tick: Tick) -> Rank:
     """What orders a tick among those of its symbol; the same as `rank` of what it says."""
     order = tick.sequence if tick.sequence is not None else tick.trade_id
     return tick.event_time, order, tick.received_ms, tick.price
+
+
+def newest_of(columns: Columns, chosen: Ints) -> list[int]:
+    """Of the ticks at these ascending indices the one of each symbol that ranks highest, of equals the first."""
+    if not len(chosen):
+        return []
+    groups = grouped(chosen, columns.symbol[chosen])
+    time = columns.event_time[groups.order]
+    top = np.repeat(np.maximum.reduceat(time, groups.starts), groups.ends - groups.starts)
+    found: dict[int, tuple[Rank, int]] = {}
+    for index in groups.order[time == top].tolist():
+        order = columns.sequence[index] if columns.has_sequence[index] else columns.trade_id[index]
+        received = columns.received[index] or columns.event_time[index]
+        arriving = int(columns.event_time[index]), int(order), int(received), float(columns.price[index])
+        known = found.get(symbol := int(columns.symbol[index]))
+        if known is None or arriving > known[0]:
+            found[symbol] = arriving, index
+    return [index for _, index in found.values()]
 
 
 def latest_of(tick: Tick, stamp: int) -> Latest:

@@ -10,18 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stockstream.core.batch import Batch, Minute, Piece, Stamped, Summary, clock_name, piece_of
-from stockstream.core.columns import QUOTE, SNAPSHOT, TRADE, Columns, Floats, Ints
+from stockstream.core.columns import QUOTE, SNAPSHOT, TRADE, Bools, Columns, Floats, Ints
+from stockstream.core.grouping import Groups, grouped
 from stockstream.core.interval import INTERVALS_MS, LEDGER, REGULAR
 from stockstream.core.partial import E8, Cumulative, Edge, Partial, two_sum
 from stockstream.core.verdict import Policy
 
-Bools = NDArray[np.bool_]
-
 _MINUTE_MS = INTERVALS_MS[LEDGER]
-_WIDEST = 1 << 62
 _GREATEST_SUMMED_SIZE = 1e12  # sums of as many sizes as fit into a batch stay below 2**63
 
 
@@ -41,53 +38,10 @@ def add_columns(batch: Batch, policy: Policy, columns: Columns, base: int) -> No
         batch.last = max(batch.last, base + int(columns.offset[-1]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Groups:
-    """``order``: indices into the columns, group by group; group ``i`` is ``order[starts[i]:ends[i]]``."""
-
-    order: Ints
-    starts: Ints
-    ends: Ints
-
-    def same(self) -> Bools:
-        """For each but the first in ``order``, whether it is of the same group as the one before."""
-        same = np.ones(len(self.order), np.bool_)
-        same[self.starts] = False
-        return same[1:]
-
-    def any(self, flags: Bools) -> Bools:
-        """Which groups have a flag in them; ``flags`` are in the order of ``order``."""
-        return np.logical_or.reduceat(flags, self.starts)
-
-
-def _grouped(chosen: Ints, *keys: Ints) -> _Groups:
-    """Ascending indices ``chosen``, brought together where all ``keys`` (one entry each, not negative) are equal."""
-    count = len(chosen)
-    widths = [int(key.max()) + 1 for key in keys]
-    room = count
-    for width in widths:
-        room *= width
-    if room < _WIDEST:
-        # One sort of plain numbers: the keys in front, the place behind, which keeps the order of the log.
-        packed = np.zeros(count, np.int64)
-        for key, width in zip(keys, widths, strict=True):
-            packed = packed * width + key
-        packed = np.sort(packed * count + np.arange(count))
-        group, place = np.divmod(packed, count)
-        changes = group[1:] != group[:-1]
-    else:
-        place = np.lexsort(keys[::-1])
-        changes = np.zeros(count - 1, np.bool_)
-        for key in keys:
-            changes |= key[place][1:] != key[place][:-1]
-    starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
-    return _Groups(chosen[place], starts, np.append(starts[1:], count))
-
-
 def _add_quotes(batch: Batch, columns: Columns, base: int, chosen: Ints) -> None:
     if not len(chosen):
         return
-    groups = _grouped(chosen, columns.symbol[chosen])
+    groups = grouped(chosen, columns.symbol[chosen])
     reached = np.minimum(columns.event_time, columns.received_ms)
     for begin, end in zip(groups.starts.tolist(), groups.ends.tolist(), strict=True):
         indices = groups.order[begin:end]
@@ -109,7 +63,7 @@ def _add_minutes(batch: Batch, columns: Columns, base: int, chosen: Ints) -> Non
         return
     minute = columns.event_time[chosen] // _MINUTE_MS
     first_minute = int(minute.min())
-    groups = _grouped(chosen, columns.symbol[chosen], minute - first_minute)
+    groups = grouped(chosen, columns.symbol[chosen], minute - first_minute)
     order, starts = groups.order, groups.starts
     price, size = columns.price[order], columns.last_size[order]
     venue = columns.venue[order]
@@ -124,32 +78,36 @@ def _add_minutes(batch: Batch, columns: Columns, base: int, chosen: Ints) -> Non
     turnover = _sums(groups, np.where(is_trade, price * size, 0.0))
     stamps = columns.offset[order] + base
     heads = order[starts]
-    figures = zip(
-        columns.symbol[heads].tolist(),
-        (columns.event_time[heads] // _MINUTE_MS * _MINUTE_MS).tolist(),
-        odd.tolist(),
-        groups.starts.tolist(),
-        groups.ends.tolist(),
-        stamps[starts].tolist(),
-        stamps[groups.ends - 1].tolist(),
-        venue[starts].tolist(),
-        np.maximum.reduceat(np.minimum(columns.event_time, columns.received_ms)[order], starts).tolist(),
-        opens,
-        closes,
-        np.maximum.reduceat(price, starts).tolist(),
-        np.minimum.reduceat(price, starts).tolist(),
-        np.add.reduceat(np.minimum(whole, _GREATEST_SUMMED_SIZE).astype(np.int64), starts).tolist(),
-        np.add.reduceat(np.rint((sold - whole) * E8).astype(np.int64), starts).tolist(),
-        *turnover,
-        np.add.reduceat(is_trade, starts, dtype=np.int64).tolist(),
-        _cumulative(groups, columns, stamps),
-        strict=True,
-    )
+    figures = [
+        *zip(
+            columns.symbol[heads].tolist(),
+            (columns.event_time[heads] // _MINUTE_MS * _MINUTE_MS).tolist(),
+            odd.tolist(),
+            groups.starts.tolist(),
+            groups.ends.tolist(),
+            stamps[starts].tolist(),
+            stamps[groups.ends - 1].tolist(),
+            venue[starts].tolist(),
+            np.maximum.reduceat(np.minimum(columns.event_time, columns.received_ms)[order], starts).tolist(),
+            opens,
+            closes,
+            np.maximum.reduceat(price, starts).tolist(),
+            np.minimum.reduceat(price, starts).tolist(),
+            np.add.reduceat(np.minimum(whole, _GREATEST_SUMMED_SIZE).astype(np.int64), starts).tolist(),
+            np.add.reduceat(np.rint((sold - whole) * E8).astype(np.int64), starts).tolist(),
+            *turnover,
+            np.add.reduceat(is_trade, starts, dtype=np.int64).tolist(),
+            _cumulative(groups, columns, stamps),
+            strict=True,
+        )
+    ]
     clocks = [clock_name(*venue) for venue in columns.venues]
-    for place, (
-        symbol, start_ms, is_odd, begin, end, first, last, venue_of, reached, open_, close, high, low, units, rest,
-        value, value_low, trades, cumulative,
-    ) in enumerate(figures):  # fmt: skip
+    # In the order of the log: a row remembers its first tick.
+    for place in np.argsort(heads).tolist():
+        (
+            symbol, start_ms, is_odd, begin, end, first, last, venue_of, reached, open_, close, high, low, units, rest,
+            value, value_low, trades, cumulative,
+        ) = figures[place]  # fmt: skip
         at: Minute = ((columns.symbols[symbol], REGULAR), start_ms)
         ticks = _reader(columns, base, order[begin:end])
         if is_odd:
@@ -168,7 +126,7 @@ class _Ids:
     _begins: list[int]
 
     @classmethod
-    def of(cls, groups: _Groups, columns: Columns, is_trade: Bools) -> _Ids:
+    def of(cls, groups: Groups, columns: Columns, is_trade: Bools) -> _Ids:
         """``is_trade`` is in the order of the groups."""
         count = len(groups.starts)
         trade_id = columns.trade_id[groups.order]
@@ -191,7 +149,7 @@ class _Ids:
 
 
 def _edges(
-    groups: _Groups, columns: Columns, base: int, is_trade: Bools, price: Floats
+    groups: Groups, columns: Columns, base: int, is_trade: Bools, price: Floats
 ) -> tuple[list[Edge], list[Edge]]:
     """The first and the last tick of each group, by time and what orders ticks of one time."""
     order = groups.order
@@ -221,7 +179,7 @@ def _edges(
     return first_edges, last_edges
 
 
-def _sums(groups: _Groups, values: Floats) -> tuple[list[float], list[float]]:
+def _sums(groups: Groups, values: Floats) -> tuple[list[float], list[float]]:
     """The sum of each group's values, none negative, as a double and what it lacks.
 
     Twice the leading bits are split off, so few of them that their sums are exact (Rump's extraction); what is left is
@@ -242,7 +200,7 @@ def _sums(groups: _Groups, values: Floats) -> tuple[list[float], list[float]]:
     return total.tolist(), low.tolist()
 
 
-def _cumulative(groups: _Groups, columns: Columns, stamps: Ints) -> list[Cumulative | None]:
+def _cumulative(groups: Groups, columns: Columns, stamps: Ints) -> list[Cumulative | None]:
     """What each group's snapshots say of their vendor's cumulative volume."""
     found: list[Cumulative | None] = [None] * len(groups.starts)
     volume = columns.day_volume[groups.order]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from stockstream.agents.partition import Outcome, Partition, topic_id
 from stockstream.codecs.avro import TickDecoder
 from stockstream.core.rows import Address
 from stockstream.models import Candle, Latest, Verdict
+from stockstream.models.records import Records
 from stockstream.tables import Tables
 from stockstream.tables.rows import decode_key
 
@@ -18,7 +20,7 @@ START = 20_000 * DAY
 
 MakeRecord = Callable[..., Any]
 Open = Callable[..., Partition]
-Apply = Callable[..., tuple[Outcome, list[Verdict]]]
+Apply = Callable[..., tuple[Outcome, Counter[Verdict]]]
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def opened(tables: Tables, rules: Callable[..., Any], encode_latest: Callable[[L
 @pytest.fixture
 def apply(decoder: TickDecoder) -> Apply:
     def to(partition: Partition, *records: Any, topic: str = TOPIC, committed: int = 0) -> Any:
-        return partition.apply(topic, records, decoder, committed, 0)
+        return partition.apply(topic, Records.of(records), decoder, committed, 0)
 
     return to
 
@@ -57,7 +59,7 @@ async def test_what_a_batch_changed_is_stored_when_it_is_told(
 ) -> None:
     partition = opened()
     outcome, verdicts = apply(partition, make_record(0), make_record(1, event_time=START + 5))
-    assert verdicts == [Verdict.ACCEPTED, Verdict.ACCEPTED]
+    assert verdicts == {Verdict.ACCEPTED: 2}
     assert published(outcome.candles, "1m") == [(101.0, 2.0, "forming")]
     for interval, pairs in outcome.changes.items():
         assert dict(pairs) == dict(partition.stores[interval].items())
@@ -73,7 +75,7 @@ async def test_the_same_batch_again_changes_nothing_and_is_told_again(
     again, verdicts = apply(partition, make_record(0), make_record(1, event_time=START + 5))
     assert again == first
     assert rows(partition) == before
-    assert verdicts == [Verdict.ACCEPTED, Verdict.ACCEPTED]
+    assert verdicts == {Verdict.ACCEPTED: 2}
 
 
 async def test_goes_on_after_a_restart_as_if_there_had_been_none(
@@ -119,18 +121,18 @@ async def test_refused_records_are_letters_with_their_reason(
 ) -> None:
     late = make_record(2, producer_timestamp=START + 10 * DAY)
     outcome, verdicts = apply(opened(), make_record(0), make_record(1, key=b"B"), late, make_record(3, price=0.0))
-    assert [(record.offset, reason) for record, reason, _ in outcome.letters] == [
+    assert [(letter.offset, letter.reason) for letter in outcome.letters] == [
         (1, Verdict.KEY_MISMATCH),
         (2, Verdict.LATE),
         (3, Verdict.BAD_PRICE),
     ]
-    assert verdicts == [Verdict.ACCEPTED, Verdict.LATE, Verdict.BAD_PRICE]
-    assert all(error for _, _, error in outcome.letters)
+    assert verdicts == {Verdict.ACCEPTED: 1, Verdict.LATE: 1, Verdict.BAD_PRICE: 1}
+    assert all(letter.error for letter in outcome.letters)
 
 
 async def test_a_duplicate_is_no_letter(opened: Open, apply: Apply, make_record: MakeRecord) -> None:
     outcome, verdicts = apply(opened(), make_record(0), make_record(1, trade_id=0, event_time=START))
-    assert verdicts == [Verdict.ACCEPTED, Verdict.DUPLICATE]
+    assert verdicts == {Verdict.ACCEPTED: 1, Verdict.DUPLICATE: 1}
     assert outcome.letters == []
     assert published(outcome.candles, "1m") == [(100.0, 1.0, "forming")]
 
@@ -142,8 +144,8 @@ async def test_another_topics_ticks_of_a_symbol_are_refused(
     apply(partition, make_record(0))
     before = rows(partition)
     outcome, verdicts = apply(partition, make_record(1), topic="other")
-    assert verdicts == [Verdict.FOREIGN_TOPIC]
-    assert [reason for _, reason, _ in outcome.letters] == [Verdict.FOREIGN_TOPIC]
+    assert verdicts == {Verdict.FOREIGN_TOPIC: 1}
+    assert [letter.reason for letter in outcome.letters] == [Verdict.FOREIGN_TOPIC]
     assert rows(partition) == before
 
 
