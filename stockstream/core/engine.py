@@ -43,6 +43,7 @@ class _Open:
 
     row: Row
     guard: int
+    is_new: bool
 
 
 class Engine:
@@ -119,7 +120,8 @@ class Engine:
         for (key, minute), piece in batch.pieces.items():
             self._apply_minute(topic_id, key, minute, piece, applied, opened)
         for at, target in opened.items():
-            self.rows.put(at, target.row)
+            if not target.is_new:
+                self.rows.put(at, target.row)
         # Controls come last: they raise stamps, and a stamp must not hide a tick of the same batch.
         for stamped in batch.controls:
             self._apply_control(topic_id, stamped, applied)
@@ -230,14 +232,16 @@ class Engine:
     ) -> None:
         """Merge the ticks of one symbol and minute into the rows of every interval."""
         end = applied.batch.last
-        ledger = self._open(topic_id, (LEDGER, key, minute), end, opened)
-        self._forget_duplicates(ledger.row)
-        share = _share(ledger, piece, applied.batch)
+        at = (LEDGER, key, minute)
+        target = self._open(topic_id, at, end, opened)
+        self._forget_duplicates(target.row)
+        share = _share(target, piece, applied.batch)
         # The first tick names the clock: which one comes first in a batch is chance.
         clock = piece.clocks[0][0]
         for interval in INTERVALS_MS:
-            at = (interval, key, window_start(interval, minute))
-            target = self._open(topic_id, at, end, opened)
+            if interval != LEDGER:
+                at = (interval, key, window_start(interval, minute))
+                target = self._open(topic_id, at, end, opened)
             target.row.clock = target.row.clock or clock
             _merge(target, share)
             applied.touched[at] = None
@@ -283,11 +287,12 @@ class Engine:
         found = opened.get(at)
         if found is None:
             row = self.rows.get(at)
+            is_new = row is None
             if row is None:
                 row = new_row(self.rows, topic_id, at)
                 self.rows.put(at, row)
                 self._retention.evict(at, end, self.committed)
-            found = opened[at] = _Open(row, row.stamp)
+            found = opened[at] = _Open(row, row.stamp, is_new)
         return found
 
     def _await_close(self, at: Address, row: Row) -> None:

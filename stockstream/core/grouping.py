@@ -8,7 +8,7 @@ import numpy as np
 
 from stockstream.core.columns import Bools, Ints
 
-_WIDEST = 1 << 62
+_WIDEST_BITS = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +33,16 @@ class Groups:
 def grouped(chosen: Ints, *keys: Ints) -> Groups:
     """Ascending indices ``chosen``, brought together where all ``keys`` (one entry each, not negative) are equal."""
     count = len(chosen)
-    widths = [int(key.max()) + 1 for key in keys]
-    room = count
-    for width in widths:
-        room *= width
-    if room < _WIDEST:
+    bits = [int(key.max()).bit_length() for key in keys]
+    place_bits = count.bit_length()
+    if sum(bits) + place_bits < _WIDEST_BITS:
         # One sort of plain numbers: the keys in front, the place behind, which keeps the order of the log.
         packed = np.zeros(count, np.int64)
-        for key, width in zip(keys, widths, strict=True):
-            packed = packed * width + key
-        packed = np.sort(packed * count + np.arange(count))
-        group, place = np.divmod(packed, count)
+        for key, width in zip(keys, bits, strict=True):
+            packed = packed << width | key
+        packed = np.sort(packed << place_bits | np.arange(count))
+        place = packed & ((1 << place_bits) - 1)
+        group = packed >> place_bits
         changes = group[1:] != group[:-1]
     else:
         place = np.lexsort(keys[::-1])

@@ -115,7 +115,11 @@ class Partial:
 
     def copy(self) -> Partial:
         """An independent copy."""
-        return replace(self, cumulative=self.cumulative and replace(self.cumulative))
+        seen = self.cumulative
+        return Partial(
+            self.first, self.last, self.high, self.low, self.volume_e8, self.turnover, self.turnover_low, self.trades,
+            None if seen is None else replace(seen),
+        )  # fmt: skip
 
     @property
     def vwap(self) -> float | None:
