@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := test
-.PHONY: setup servers check check-deploy secrets test images demo bench
+.PHONY: setup servers check check-deploy secrets test faults kills images demo bench
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -34,6 +34,14 @@ secrets:
 
 test: setup check
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# Plans of faults, and the same oracle at the end of each; make faults FAULTS="--seed 1234"
+faults: setup
+	PYTHONPATH=tests $(BIN)/python -m faults $(FAULTS)
+
+# Two hundred SIGKILLs in a replay of a million ticks; make kills KILLS="--kills 20 --ticks 100000"
+kills: setup
+	PYTHONPATH=tests $(BIN)/python -m faults.kills $(KILLS)
 
 # The screenshots of the documentation.
 images: setup

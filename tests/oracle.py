@@ -51,6 +51,13 @@ def expected_candles(log: Iterable[tuple[int, Tick]], closed_before_ms: int = 0)
 
 def assert_candles(expected: Mapping[Key, Expected], found: Mapping[Key, Candle], where: str) -> None:
     """Every candle is there, none besides, each right in every field."""
+    difference = difference_of(expected, found)
+    if difference:
+        raise AssertionError(f"{where}: {difference}")
+
+
+def difference_of(expected: Mapping[Key, Expected], found: Mapping[Key, Candle]) -> str:
+    """What is missing, what is too much and what is wrong; empty if every candle is right in every field."""
     missing = sorted(expected.keys() - found.keys())
     extra = sorted(found.keys() - expected.keys())
     wrong = [
@@ -58,11 +65,12 @@ def assert_candles(expected: Mapping[Key, Expected], found: Mapping[Key, Candle]
         for key in sorted(expected.keys() & found.keys())
         if (faults := _faults(key, expected[key], found[key]))
     ]
-    if missing or extra or wrong:
-        raise AssertionError(
-            f"{where}: of {len(expected)} candles {len(missing)} are missing {missing[:3]}, {len(extra)} too many "
-            f"{extra[:3]}, {len(wrong)} wrong:\n" + "\n".join(wrong[:5])
-        )
+    if not (missing or extra or wrong):
+        return ""
+    return (
+        f"of {len(expected)} candles {len(missing)} are missing {missing[:3]}, {len(extra)} too many "
+        f"{extra[:3]}, {len(wrong)} wrong:\n" + "\n".join(wrong[:5])
+    )
 
 
 def _faults(key: Key, expected: Expected, found: Candle) -> list[str]:

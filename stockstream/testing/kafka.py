@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
@@ -56,6 +56,11 @@ class KafkaCluster:
     def bootstrap(self) -> str:
         """What goes into ``KAFKA_BOOTSTRAP_SERVERS``: every broker, whether it runs or not."""
         return ",".join(f"{HOST}:{port}" for port in self._ports)
+
+    @property
+    def brokers(self) -> Sequence[ServerProcess]:
+        """The processes themselves, to be ended and started without waiting."""
+        return self._processes
 
     @cached_property
     def topics(self) -> Topics:

@@ -34,6 +34,11 @@ class ServerProcess:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs, or if it was never started."""
+        return None if self._process is None else self._process.poll()
+
+    @property
     def pid(self) -> int:
         """Number of the process; raises ``RuntimeError`` if it was never started."""
         if self._process is None:
@@ -59,6 +64,10 @@ class ServerProcess:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.kill()
+
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM); does not wait for it."""
+        self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it by SIGKILL, as a crash would."""

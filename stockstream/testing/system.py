@@ -67,11 +67,6 @@ class WorkerProcess(ServerProcess):
             },
         )
 
-    @property
-    def exit_code(self) -> int | None:
-        """How it ended; None while it runs."""
-        return None if self._process is None else self._process.poll()
-
     def get(self, path: str, timeout_s: float = 10) -> tuple[int, Any]:
         """(status, parsed JSON) of a request to its web port; (0, None) if nobody answers."""
         status, _, answer = self.ask(path, timeout_s)
@@ -194,6 +189,12 @@ class System:
         if sink:
             group, published = f"{self.id}-sink", [*ticks, self.topic("candles")]
             wait_until(lambda: self._is_read(group, published), timeout_s, "the sink to have everything")
+
+    def is_drained(self) -> bool:
+        """Whether every tick is committed, and every candle and tick in ClickHouse; workers may come and go."""
+        ticks = self._tick_topics()
+        reads = [(self.id, ticks), (f"{self.id}-sink", [*ticks, self.topic("candles")])]
+        return all(committed == end for committed, end in (self._progress(*each) for each in reads))
 
     def members(self) -> int:
         """How many workers the group counts."""

@@ -1,0 +1,49 @@
+"""Whether every candle of a system is right, in every place where it can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from load import SYMBOLS, expectation
+from oracle import difference_of
+from places import Found, by_changelog, by_sql, by_tables, rows_in_store
+
+from stockstream.core.interval import INTERVALS_MS
+from stockstream.testing.system import System, WorkerProcess
+
+EQUAL = "equal"
+
+
+def judge_running(system: System, worker: WorkerProcess) -> tuple[int, dict[str, str]]:
+    """How many candles there must be, and by place what is wrong, or `EQUAL`; asks a worker of the whole group."""
+    expected = expectation(system)
+    places: dict[str, Callable[[], Found]] = {
+        "tables": lambda: by_tables(worker, SYMBOLS),
+        "topic candles": system.candles_topic,
+        "ClickHouse": lambda: by_sql(system),
+        "changelogs, last in the log": lambda: by_changelog(system, in_log_order=True),
+        "changelogs, newest": lambda: by_changelog(system, in_log_order=False),
+    }
+
+    def verdict(find: Callable[[], Found]) -> str:
+        try:
+            return difference_of(expected, find()) or EQUAL
+        except AssertionError as error:  # a candle is there twice, or cannot be read
+            return str(error)
+
+    return len(expected), {place: verdict(find) for place, find in places.items()}
+
+
+def judge_cold(system: System, **settings: str) -> dict[str, str]:
+    """The same of a worker that recovers everything into an empty folder; all others must have ended."""
+    cold = system.start("cold", **settings)
+    told = by_tables(cold, SYMBOLS)
+    difference = difference_of(expectation(system), told)
+    cold.stop()
+    places = {"recovered into an empty folder": difference or EQUAL}
+    for interval in INTERVALS_MS:
+        logged = {at: row.encode() for at, row in system.changelog(interval).items()}
+        if rows_in_store(Path(cold.data), interval) != logged:
+            places[f"recovered rows of {interval}"] = "the store differs from the changelog"
+    return places

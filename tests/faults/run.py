@@ -1,0 +1,188 @@
+"""Runs one plan on servers and judges what has come of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from faults.judge import EQUAL, judge_cold, judge_running
+from faults.plan import Plan, Step
+from faults.silence import LIMITS_S, Silence, silences
+from faults.stage import Stage
+from load import Load, last_trades, market
+
+from stockstream.testing.clickhouse import ClickHouseFacade
+from stockstream.testing.jars import kafka_libs, registry_home
+from stockstream.testing.kafka import KafkaCluster
+from stockstream.testing.registry import RegistryServer
+from stockstream.testing.system import System
+
+PATIENCE_S = 120
+PARTITIONS = 6
+SWITCHES = Path(__file__).parent / "switches"
+_KAFKA = {"group.min.session.timeout.ms": "1000"}
+
+
+class Servers:
+    """A registry and a ClickHouse for all plans; each plan has Kafka for itself."""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.registry = stack.enter_context(RegistryServer(registry_home()))
+            self.clickhouse = stack.enter_context(ClickHouseFacade())
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+
+@dataclass(slots=True)
+class Report:
+    """What was done and seen. ``places`` says by place what is wrong with its candles."""
+
+    plan: Plan
+    took_s: float = 0.0
+    candles: int = 0
+    places: dict[str, str] = field(default_factory=dict)
+    ends: dict[str, int] = field(default_factory=dict)
+    events: list[tuple[Step, Silence]] = field(default_factory=list)
+    failure: str = ""
+    noted: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether every candle is right everywhere, and nothing else failed."""
+        return not self.failure and set(self.places.values()) == {EQUAL}
+
+    def as_json(self) -> dict[str, Any]:
+        """What is kept of it."""
+        faults = [
+            {**asdict(step), "silence_s": round(silence.seconds, 2), "alone": silence.alone}
+            for step, silence in self.events
+        ]
+        return {
+            "seed": self.plan.seed,
+            "brokers": self.plan.brokers,
+            "is_static": self.plan.is_static,
+            "ticks": self.plan.ticks,
+            "off": list(self.plan.off),
+            "right": self.is_right,
+            "candles": self.candles,
+            "places": {place: told.split(":\n")[0] for place, told in self.places.items()},
+            "failure": self.failure,
+            "ends": self.ends,
+            "noted": self.noted,
+            "took_s": round(self.took_s, 1),
+            "faults": faults,
+        }
+
+
+_NOTED = {"out of turn, read again": ", reading again", "put out while writing": "put out of the group while writing"}
+
+
+def run(plan: Plan, servers: Servers) -> Report:
+    """Do what the plan says; nothing is raised for what the system does wrong."""
+    began_s, report = time.monotonic(), Report(plan)
+    with KafkaCluster(kafka_libs(), plan.brokers, _KAFKA) as kafka:
+        system = System(
+            kafka.bootstrap, servers.registry.url, servers.clickhouse.url, partitions=str(PARTITIONS), **plan.settings
+        )
+        if plan.off:
+            system.environment |= {
+                "FAULTS_OFF": ",".join(plan.off),
+                "PYTHONPATH": os.pathsep.join(filter(None, [str(SWITCHES), os.environ.get("PYTHONPATH")])),
+            }
+        try:
+            with system:
+                _run(plan, Stage(system, kafka, servers.clickhouse, plan.is_static), report)
+                if not report.is_right:
+                    raise _Wrong  # has the system keep its logs
+        except _Wrong:
+            report.failure = report.failure or f"see the logs in {system.root}"
+        except Exception as error:
+            report.failure = f"{error!r}; see the logs in {system.root}"
+        finally:
+            servers.clickhouse.clear()
+    report.took_s = time.monotonic() - began_s
+    return report
+
+
+class _Wrong(Exception):
+    pass
+
+
+def _run(plan: Plan, stage: Stage, report: Report) -> None:
+    system = stage.system
+    for name in plan.workers:
+        stage.join(name)
+    stage.tend_until(lambda: _is_ready(stage), PATIENCE_S, "the first workers")
+    events_ms: list[int] = []
+    load = Load(system, market(plan.seed, plan.ticks, plan.late), plan.ticks, plan.load_s)
+    try:
+        began_s = time.monotonic()
+        for step in plan.steps:
+            stage.tend_until(lambda at_s=step.at_s: time.monotonic() - began_s >= at_s, PATIENCE_S, "a step's time")
+            events_ms.append(_now_ms())
+            stage.do(step)
+        stage.tend_until(lambda: load.has_sent(1) and stage.is_whole(), PATIENCE_S, "the load's end")
+        end_ms = _now_ms()
+    finally:
+        load.stop()
+    stage.clickhouse.clear()
+    system.produce(last_trades())
+    stage.tend_until(system.is_drained, PATIENCE_S, "everything to be read and written")
+    stage.tend_until(lambda: _is_ready(stage), PATIENCE_S, "all workers to be ready")
+    report.events = list(zip(plan.steps, silences(events_ms, _writes(system), end_ms), strict=True))
+    report.candles, report.places = judge_running(system, stage.workers[0])
+    for worker in stage.workers:
+        worker.stop()
+    report.places |= judge_cold(system)
+    report.ends = dict(sorted(stage.ends.items()))
+    report.failure = "; ".join(stage.unexpected)
+    logs = "".join(worker.log.read_text(errors="replace") for worker in system.workers.values())
+    report.noted = {name: count for name, text in _NOTED.items() if (count := logs.count(text))}
+
+
+def _is_ready(stage: Stage) -> bool:
+    return all(worker.running and worker.get("/health/ready")[0] == 200 for worker in stage.workers)
+
+
+def _writes(system: System) -> dict[int, list[int]]:
+    """When each partition of the topic ``candles`` was written to."""
+    times: dict[int, list[int]] = defaultdict(list)
+    for record in system.topics.read(system.topic("candles")):
+        times[record.partition].append(record.timestamp_ms)
+    return {partition: sorted(found) for partition, found in times.items()}
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def told(report: Report) -> str:
+    """The report in a few lines."""
+    plan = report.plan
+    lines = [f"  {step}  silent {silence.seconds:.1f} s{_over(step, silence)}" for step, silence in report.events]
+    wrong = [f"  {place}: {difference}" for place, difference in report.places.items() if difference != EQUAL]
+    verdict = f"{report.candles} candles equal in {len(report.places)} places" if report.is_right else "NOT RIGHT"
+    head = (
+        f"{plan}, {plan.ticks} ticks: {verdict}; "
+        f"ends {report.ends}, {report.noted or 'nothing noted'}, {report.took_s:.0f} s"
+    )
+    return "\n".join([head, *lines, *wrong, *([f"  {report.failure}"] if report.failure else [])])
+
+
+def _over(step: Step, silence: Silence) -> str:
+    limit_s = LIMITS_S.get(step.kind)
+    if not silence.alone:
+        return " (not alone)"
+    return f" (over the limit of {limit_s:g} s)" if limit_s is not None and silence.seconds > limit_s else ""
