@@ -55,7 +55,8 @@ class Hub:
         self._capacity = capacity
         self._pulse_s = pulse_s
         self._events: OrderedDict[Key, Event] = OrderedDict()
-        self._forgotten = 0  # the greatest number that fell out of the log
+        self._forgotten = 0  # the greatest number that is not in the log any more
+        self._told = -1  # the greatest number that anybody knows
         self._announced = 0  # the greatest number that subscribers were woken for
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -68,11 +69,16 @@ class Hub:
 
     def event_id(self, number: int) -> str:
         """A number as clients know it, ``<boot>-<number>``: no other process gives the same."""
+        self._told = max(self._told, number)
         return f"{self._boot}-{number}"
 
     def publish(self, key: Key, value: Any) -> None:
         """Put in the newest state of a key."""
         self.number += 1
+        if not self._subscribers and self._told < self._forgotten:
+            self._events.clear()
+            self._forgotten = self.number
+            return
         self._events[key] = Event(self.number, key, value)
         self._events.move_to_end(key)
         if len(self._events) > self._capacity:
@@ -110,6 +116,7 @@ class Hub:
         self._changed.clear()
 
     def _take(self, place: int | None, wants: Callable[[Key], bool]) -> Update:
+        self._told = self.number
         if place is None or place < self._forgotten:
             return Update(self.number, [], restart=True)
         fresh = []

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from stockstream.models import Candle, Latest
 
-Series = tuple[str, str]
-"""(interval, session)."""
-
 LATEST = "latest"
 CANDLE = "candle"
+
+
+@dataclass(slots=True)
+class _Series:
+    """Candles by the start of their window; ``starts`` ascend."""
+
+    candles: dict[int, Candle] = field(default_factory=dict)
+    starts: list[int] = field(default_factory=list)
+
+    def add(self, candle: Candle, history_ms: int) -> None:
+        """Put in a window that is not held, and let go of those that are too old then, maybe this one itself."""
+        starts, start_ms = self.starts, candle.window_start
+        if not starts or start_ms > starts[-1]:
+            starts.append(start_ms)
+        else:
+            insort(starts, start_ms)
+        self.candles[start_ms] = candle
+        oldest_end_ms = starts[-1] - history_ms
+        for old_ms in starts[: bisect_left(starts, oldest_end_ms)]:
+            if self.candles[old_ms].window_end < oldest_end_ms:
+                del self.candles[old_ms]
+                starts.remove(old_ms)
 
 
 class Recent:
@@ -28,17 +49,18 @@ class Recent:
         self.latest: dict[str, Latest] = {}
         self._publish = publish
         self._history_ms = int(history_s * 1000)
-        self._series: dict[str, dict[Series, dict[int, Candle]]] = {}
+        self._series: dict[tuple[str, str, str], _Series] = {}
+        self._symbols: set[str] = set()
 
     @property
     def symbols(self) -> set[str]:
         """Every symbol of which a price or a candle is held."""
-        return self.latest.keys() | self._series.keys()
+        return self.latest.keys() | self._symbols
 
     def candles(self, symbol: str, interval: str, session: str) -> list[Candle]:
         """The candles held, ascending by window; they are shared, so not to be changed."""
-        windows = self._series.get(symbol, {}).get((interval, session), {})
-        return [windows[start_ms] for start_ms in sorted(windows)]
+        series = self._series.get((symbol, interval, session))
+        return [] if series is None else [series.candles[start_ms] for start_ms in series.starts]
 
     def put_latest(self, latest: Latest) -> None:
         """Take in a state of a latest price."""
@@ -54,13 +76,16 @@ class Recent:
 
     def put_candle(self, candle: Candle) -> None:
         """Take in a state of a candle."""
-        windows = self._series.setdefault(candle.symbol, {}).setdefault((candle.interval, candle.session), {})
-        known = windows.get(candle.window_start)
-        if known is not None and candle.version <= known.version:
-            return
-        windows[candle.window_start] = candle
+        key = candle.symbol, candle.interval, candle.session
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = _Series()
+            self._symbols.add(candle.symbol)
+        known = series.candles.get(candle.window_start)
         if known is None:
-            oldest_end_ms = max(windows) - self._history_ms
-            for start_ms in [start for start, held in windows.items() if held.window_end < oldest_end_ms]:
-                del windows[start_ms]
-        self._publish((CANDLE, *candle.key), candle)
+            series.add(candle, self._history_ms)
+        elif candle.version > known.version:
+            series.candles[candle.window_start] = candle
+        else:
+            return
+        self._publish((CANDLE, *key, candle.window_start), candle)

@@ -125,9 +125,9 @@ async def test_what_waits_is_bounded_by_the_keys_and_only_newest_states_are_read
 )
 async def test_only_an_id_of_this_process_resumes(last_id: str | None, resumes: bool) -> None:
     hub = Hub()
+    boot = hub.event_id(0).rpartition("-")[0]
     for value in range(3):
         hub.publish(("key",), value)
-    boot = hub.event_id(0).rpartition("-")[0]
     subscription = hub.subscribe(everything, last_id and last_id.replace("{boot}", boot))
     hub.publish(("other",), 3)
     update = take(hub, subscription)
@@ -217,6 +217,25 @@ async def test_open_subscriptions_are_counted() -> None:
     with hub.subscribe(everything), hub.subscribe(everything):
         assert len(hub) == 2
     assert len(hub) == 0
+
+
+async def test_while_nobody_could_resume_nothing_is_held() -> None:
+    hub = Hub(capacity=2)
+    for value in range(5):
+        hub.publish((value,), value)
+    assert not hub._events
+    subscription = hub.subscribe(everything)
+    assert take(hub, subscription) == Update(5, [], restart=True)
+    hub.publish(("after",), 5)
+    update = take(hub, subscription)
+    assert update is not None
+    assert [event.value for event in update.events] == [5]
+    for value in range(3):
+        hub.publish((value,), value)
+    assert len(hub._events) == 2  # the subscriber may still come back
+    hub.publish((3,), 3)
+    assert not hub._events
+    assert take(hub, subscription) == Update(10, [], restart=True)
 
 
 async def test_publishing_without_subscribers_leaves_nothing_scheduled() -> None:
