@@ -143,18 +143,16 @@ def _places(bodies: Sequence[bytes], counts: Sequence[int], base_offsets: Sequen
 
 def _ends(data: bytes, count: int) -> list[int]:
     """Where each of ``count`` records ends: all but its length's own bytes is what its length says."""
-    ends: list[int] = []
-    add = ends.append
-    at = 0
-    for _ in range(count):
+    ends, at = [0] * count, 0
+    for i in range(count):
         first = data[at]
         if first < 0x80:
             at += (first >> 1) + 1
         elif (second := data[at + 1]) < 0x80:
-            at += (((first & 0x7F) | (second << 7)) >> 1) + 2
+            at += (first >> 1) + (second << 6) - 62  # what two bytes say, halved, and they themselves
         else:
             at = _end_of_long(data, at)
-        add(at)
+        ends[i] = at
     return ends
 
 
