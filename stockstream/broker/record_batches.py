@@ -125,6 +125,8 @@ def _body(batch: _Batch) -> bytes:
 def _places(bodies: Sequence[bytes], counts: Sequence[int], base_offsets: Sequence[int]) -> Records:
     """Where everything is in the bodies of batches."""
     data = b"".join(bodies)
+    if min(counts) < 0 or sum(counts) > len(data):
+        raise ValueError("there cannot be as many records as the head says")
     buffer = np.frombuffer(data, np.uint8)
     ends = np.array(_ends(data, sum(counts)), np.int64)
     if not np.array_equal(ends[np.cumsum(counts) - 1], np.cumsum([len(body) for body in bodies])):
