@@ -108,6 +108,7 @@ class Runtime:
             encode_latest=self._encode_latest,
             decoder=TickDecoder(self.registry),
             dead_letters=dead_letters,
+            candles_sent=lambda *sent: self.live.take_sent(*sent),
         )
         self.ingestion = Ingestion(settings, self.app, self.connection, self.registry, self.tables, _now_ms)
         install(

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from faust.types import TP
@@ -64,7 +65,9 @@ class CandleProcessor:
         encode_latest: Callable[[Latest], bytes],
         decoder: TickDecoder,
         dead_letters: DeadLetters,
+        candles_sent: Callable[[int, int, Sequence[Candle]], None],
     ) -> None:
+        """``candles_sent`` is told of candles that are in Kafka: partition, offset of the first one, candles."""
         self._app = app
         self._tables = tables
         self._rules = rules
@@ -75,6 +78,7 @@ class CandleProcessor:
         self._encode_latest = encode_latest
         self._decoder = decoder
         self._dead_letters = dead_letters
+        self._candles_sent = candles_sent
         self._partitions: dict[int, Partition] = {}
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._next: dict[TP, tuple[int, int]] = {}
@@ -245,7 +249,19 @@ class CandleProcessor:
         prices = [(symbol, published_part(row)) for symbol, row in outcome.latest]
         candles = [(candle.symbol.encode(), self._encode_candle(candle)) for candle in outcome.candles]
         await send_records(self._app, self._latest_topic, tp.partition, prices)
-        await send_records(self._app, self._candles_topic, tp.partition, candles)
+        await send_records(
+            self._app, self._candles_topic, tp.partition, candles, self._teller(tp.partition, outcome.candles)
+        )
+
+    def _teller(self, partition: int, candles: Sequence[Candle]) -> Callable[[int, int], None]:
+        """Tells of ``candles`` as they arrive, in order, a batch at a time; of none after one that did not."""
+        waiting = iter(candles)
+
+        def tell(base: int, count: int) -> None:
+            if not self._app.consumer.poisoned:
+                self._candles_sent(partition, base, list(islice(waiting, count)))
+
+        return tell
 
     async def _log_changes(self, store: PartitionStore, pairs: Iterable[tuple[bytes, bytes | None]]) -> None:
         await send_records(

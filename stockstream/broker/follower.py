@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 _POLL_MS = 500
 _FETCH_WAIT_MS = 100  # a fetch for quiet partitions holds up the busy ones of its broker no longer than this
 _BATCH_RECORDS = 500  # a few ms of decoding, which the event loop can spare
+_LOOK_EVERY_S = 0.05  # in which what we sent ourselves is acknowledged, so that it is stepped over and not read
 _IDLE_PROBE_S = 5.0
 _CONTACT_TIMEOUT_S = 10.0
 _GREATEST_DELAY_S = 10.0
@@ -58,8 +59,18 @@ class TopicFollower(Service):
         self._take = take
         self._now_ms = now_ms
         self._positions: dict[TopicPartition, int] = {}
+        self._known: dict[TopicPartition, tuple[int, int]] = {}
         self._failures = 0
         self._next_report_s = 0.0
+
+    def step_over(self, topic: str, partition: int, begin: int, end: int) -> None:
+        """The records in ``[begin, end)`` need not be read: whoever sent them has told what they say.
+
+        Of each partition the last unbroken stretch is remembered; records before it are read first.
+        """
+        place = TopicPartition(topic, partition)
+        first, last = self._known.get(place, (begin, begin))
+        self._known[place] = (first if last == begin else begin, end)
 
     @Service.task
     async def _supervise(self) -> None:
@@ -107,7 +118,9 @@ class TopicFollower(Service):
             starts = await self._starts(consumer, partitions, ends)
         for partition, end in ends.items():
             position = self._positions.get(partition)
-            if position is None or position > end:  # beyond the end: the topic was created anew
+            if partition in self._known and self._known[partition][1] > end:  # the topic was created anew
+                del self._known[partition]
+            if position is None or position > end:  # here too
                 position = self._positions[partition] = starts[partition]
             consumer.seek(partition, position)
         return ends
@@ -127,11 +140,12 @@ class TopicFollower(Service):
     async def _read(self, consumer: AIOKafkaConsumer, unread: dict[TopicPartition, int]) -> None:
         quiet_since_s = time.monotonic()
         while not self.should_stop:
-            batch = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH_RECORDS)
+            self._step(consumer)
+            timeout_ms = 0 if self._known else _POLL_MS
+            batch = await consumer.getmany(timeout_ms=timeout_ms, max_records=_BATCH_RECORDS)
             if batch:
                 await self._apply(batch)
                 quiet_since_s = time.monotonic()
-                await asyncio.sleep(0)  # getmany does not wait while it has records
             elif time.monotonic() - quiet_since_s > _IDLE_PROBE_S:
                 # aiokafka never tells that the brokers are gone: it retries, and to us it is merely quiet.
                 async with asyncio.timeout(_CONTACT_TIMEOUT_S):
@@ -139,6 +153,15 @@ class TopicFollower(Service):
                 quiet_since_s = time.monotonic()
             if unread:
                 await self._strike_out(consumer, unread)
+            has_more = sum(map(len, batch.values())) >= _BATCH_RECORDS
+            await asyncio.sleep(_LOOK_EVERY_S if self._known and not has_more else 0)  # getmany may not wait
+
+    def _step(self, consumer: AIOKafkaConsumer) -> None:
+        """Go to the end of every stretch that is known, where its beginning has been reached."""
+        for partition, (begin, end) in self._known.items():
+            if begin <= self._positions.get(partition, -1) < end:
+                consumer.seek(partition, end)  # what was fetched of it is dropped unread
+                self._positions[partition] = end
 
     async def _strike_out(self, consumer: AIOKafkaConsumer, unread: dict[TopicPartition, int]) -> None:
         """Remove the partitions that are read to their end of the start; with the last of them all is current."""
@@ -160,7 +183,12 @@ class TopicFollower(Service):
             except TimeoutError:
                 raise RegistryUnreachable(f"no schemas within {_CONTACT_TIMEOUT_S:g} s") from None
         for partition, records in batch.items():
+            if records[0].offset < self._positions.get(partition, 0):  # the topic was created anew
+                self._known.pop(partition, None)
+            begin, end = self._known.get(partition, (0, 0))
             for record in records:
+                if begin <= record.offset < end:
+                    continue
                 try:
                     self._take(record)
                 except BadMessage as error:

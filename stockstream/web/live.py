@@ -24,6 +24,7 @@ class LiveView(TopicFollower):
 
     ``ready`` turns true, for good, when everything has been read that was there at the start. ``degraded`` says what
     is wrong while Kafka or the registry is away; the view then answers with what it has and goes on where it was.
+    The worker's own candles come by `take_sent`, all others' from Kafka.
     ``hub`` tells live clients of every state that is taken in.
     """
 
@@ -65,6 +66,15 @@ class LiveView(TopicFollower):
     def candles(self, symbol: str, interval: str, session: str) -> list[Candle]:
         """The recent candles, ascending; they are shared, so not to be changed."""
         return self.recent.candles(symbol, interval, session)
+
+    def take_sent(self, partition: int, offset: int, candles: Sequence[Candle]) -> None:
+        """Take in candles that this worker sent, once they are in Kafka; ``offset`` is the first one's.
+
+        They are not read there again.
+        """
+        for candle in candles:
+            self.recent.put_candle(candle)
+        self.step_over(self._candles_topic, partition, offset, offset + len(candles))
 
     def _keep(self, record: ConsumerRecord) -> None:
         if record.topic == self._candles_topic:

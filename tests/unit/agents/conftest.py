@@ -70,10 +70,13 @@ class FakeConsumer:
 
 
 class FakeBatch:
-    def __init__(self) -> None:
+    def __init__(self, room: int) -> None:
         self.rows: list[tuple[bytes, bytes | None]] = []
+        self._room = room
 
     def append(self, *, timestamp: int, key: bytes, value: bytes | None) -> object:
+        if len(self.rows) == self._room:
+            return None
         self.rows.append((key, value))
         return self
 
@@ -82,7 +85,9 @@ class FakeBatch:
 
 
 class FakeProducer:
-    """Takes every batch at once; offsets grow by topic as on a broker."""
+    """Takes every batch, of at most ``room`` records, at once; offsets grow by topic as on a broker."""
+
+    room = 1000
 
     def __init__(self) -> None:
         self.sent: defaultdict[str, list[tuple[bytes, bytes | None]]] = defaultdict(list)
@@ -91,7 +96,7 @@ class FakeProducer:
         self._producer = self
 
     def create_batch(self) -> FakeBatch:
-        return FakeBatch()
+        return FakeBatch(self.room)
 
     async def send_batch(self, batch: FakeBatch, topic: str, *, partition: int) -> asyncio.Future[Any]:
         future = asyncio.get_running_loop().create_future()
@@ -173,6 +178,12 @@ def letters() -> FakeLetters:
 
 
 @pytest.fixture
+def told() -> list[tuple[int, int, list[Candle]]]:
+    """What the processor tells of candles that it sent."""
+    return []
+
+
+@pytest.fixture
 def processor(
     app: Any,
     tables: Tables,
@@ -180,6 +191,7 @@ def processor(
     decoder: TickDecoder,
     encode_latest: Callable[[Latest], bytes],
     letters: Any,
+    told: list[tuple[int, int, list[Candle]]],
 ) -> CandleProcessor:
     return CandleProcessor(
         app,
@@ -192,6 +204,7 @@ def processor(
         encode_latest=encode_latest,
         decoder=decoder,
         dead_letters=letters,
+        candles_sent=lambda partition, offset, candles: told.append((partition, offset, list(candles))),
     )
 
 

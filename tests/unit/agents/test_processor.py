@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from stockstream.agents import processor as module
 from stockstream.agents.processor import REFETCH_TIMEOUT_S, CandleProcessor
 from stockstream.broker.taken import Fetch
 from stockstream.errors import PartitionMoved, TopicMismatch
-from stockstream.models import Verdict
+from stockstream.models import Candle, Verdict
 from stockstream.models.records import Records
 from stockstream.tables import Tables
 
@@ -20,6 +21,7 @@ CHANGES = "unit-candles_1m-changelog"
 
 MakeRecord = Callable[..., Any]
 Closes = Callable[[str], list[float]]
+Told = list[tuple[int, int, list[Candle]]]
 
 
 def fetch(*records: Any, begin: int | None = None, end: int | None = None) -> Fetch:
@@ -70,6 +72,40 @@ class TestOneFetch:
         await asyncio.sleep(0)
         assert tables.candles["1m"].table.data.persisted_offset(TP(CHANGES, 0)) is None
         assert processor.foreign_writes == 1
+
+
+class TestTelling:
+    """Of candles, with their places in Kafka, once they are there."""
+
+    async def test_goes_batch_by_batch(
+        self, processor: CandleProcessor, app: Any, make_record: MakeRecord, told: Told
+    ) -> None:
+        app.producer.room, app.producer.skipped["candles"] = 3, 100
+        await processor.process(SOURCE, fetch(make_record(0), make_record(1)), 1)
+        await asyncio.sleep(0)
+        assert [(partition, offset, len(candles)) for partition, offset, candles in told] == [(0, 100, 3), (0, 103, 1)]
+        sent = [(candle.interval, candle.window_start) for _, _, candles in told for candle in candles]
+        assert sent == [tuple(json.loads(value)[:2]) for _, value in app.producer.sent["candles"]]
+
+    async def test_ends_with_a_batch_that_did_not_arrive(
+        self, processor: CandleProcessor, app: Any, make_record: MakeRecord, told: Told
+    ) -> None:
+        app.producer.room, whole = 3, app.producer.send_batch
+        app.crash = lambda error: asyncio.sleep(0)
+
+        async def fail_once(batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]:
+            sent: asyncio.Future[Any] = await whole(batch, topic, partition=partition)
+            if topic != "candles" or len(app.producer.sent[topic]) > 3:
+                return sent
+            failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            failed.set_exception(OSError("the broker has gone"))
+            return failed
+
+        app.producer.send_batch = fail_once
+        await processor.process(SOURCE, fetch(make_record(0), make_record(1)), 1)
+        await asyncio.sleep(0)
+        assert app.consumer.poisoned
+        assert told == []
 
 
 class TestHoles:
