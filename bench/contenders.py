@@ -1,162 +1,146 @@
-"""The systems that are measured: each reads the same topic from its beginning until all that it made is durable."""
+"""The systems that are measured: each reads the same ticks from their beginning until all that it made is durable."""
 
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-
-from bench.data import CandleKey, Figures, Workload
-from bench.measure import Machine, Run, cpu_seconds, peak_mb
-from bench.peers.confluent_loop import ROW
-from stockstream.testing.system import System
+from bench.data import ROOT, Candles, Workload
+from bench.environments import classpath_of, python_of
+from bench.measure import Machine, Run
+from bench.servers import Servers
+from bench.worker import run_worker, run_worker_with_sink
+from stockstream.core.interval import INTERVALS_MS
+from stockstream.models import TICK_SCHEMA_V2
+from stockstream.testing.jars import java
 from stockstream.testing.topics import Topics
 
-PREFIX = "bench-"
-TICKS = PREFIX + "ticks"
-_POLL_S = 0.02
 _LONGEST_S = 600
-
-Candles = dict[CandleKey, Figures]
 
 
 @dataclass(frozen=True, slots=True)
-class Servers:
-    """Where the servers are."""
+class Contender:
+    """One system: how many of the ticks it is given, in how many of the rounds it takes part, and how it is run."""
 
-    bootstrap: str
-    registry_url: str
+    name: str
+    run: Callable[[Servers, Workload], tuple[Run, Candles]]
+    at_most: int = 1 << 62
+    rounds: int = 1 << 62
+    needs: Callable[[], object] = lambda: None
+    """Makes its environment, before anything is measured."""
 
-    @property
-    def topics(self) -> Topics:
-        """A client to create, read and delete topics with."""
-        return Topics(self.bootstrap)
+
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    """What one run of a peer has for itself; ``given`` are the arguments that all of them take."""
+
+    name: str
+    folder: Path
+    schema: Path
+
+    def arguments(self, servers: Servers, workload: Workload) -> list[str]:
+        return [
+            *("--bootstrap", servers.bootstrap, "--topic", workload.topic, "--partitions", str(workload.partitions)),
+            *("--records", str(workload.ticks), "--group", self.name),
+            *("--schema", str(self.schema), "--folder", str(self.folder)),
+        ]
 
 
-def run_worker(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
-    """One worker process, without its sink.
+def _loop(module: str) -> Callable[[Servers, Workload], tuple[Run, Candles]]:
+    def run(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
+        with _peer(servers.topics) as peer:
+            changelog = f"{peer.name}-changelog"
+            servers.topics.create(changelog, workload.partitions, config={"cleanup.policy": "compact"})
+            command = [str(python_of("loop")), "-m", f"bench.peers.loop.{module}"]
+            measured = _run([*command, *peer.arguments(servers, workload)])
+            return measured, dict(_of_loop(servers.topics, changelog))
 
-    The window begins when the worker says that it is ready or its first candle is on the broker, whichever is seen
-    first, and ends when the last tick is committed: a commit waits until everything sent before is acknowledged.
-    """
-    topics = servers.topics
-    with System(
-        servers.bootstrap,
-        servers.registry_url,
-        "http://127.0.0.1:1",  # never asked
-        topic_prefix=PREFIX,
-        tick_topics=TICKS.removeprefix(PREFIX),
-        partitions=str(workload.partitions),
-        replication="1",
-        sink_enabled="false",
-    ) as system:
-        system.prefix = PREFIX
-        try:
-            worker = system.start(wait=False)
-            with _offsets(servers, system.id) as offsets:
-                until = time.monotonic() + _LONGEST_S
-                while worker.get("/health/ready", 2)[0] != 200 and not offsets.written(PREFIX + "candles"):
-                    worker.check()
-                    _sleep(until, "the worker to begin")
-                begin_s, cpu_s, machine = time.monotonic(), cpu_seconds(worker.pid), Machine()
-                while offsets.committed(TICKS, workload.partitions) < workload.ticks:
-                    worker.check()
-                    _sleep(until, "the worker to commit the last tick")
-                run = Run(
-                    seconds=time.monotonic() - begin_s,
-                    cpu_s=cpu_seconds(worker.pid) - cpu_s,
-                    peak_mb=peak_mb(worker.pid),
-                    **machine.shares(),
-                )
-            worker.stop()
-            found = system.candles_topic()
-        finally:
-            for name in topics.names():
-                if name.startswith((PREFIX, system.id)) and name != TICKS:
-                    topics.delete(name)
-    return run, {
-        (key[0], key[1], key[3]): (
-            candle.open,
-            candle.high,
-            candle.low,
-            candle.close,
-            candle.volume or 0.0,
-            candle.trades or 0,
+    return run
+
+
+def _of_loop(topics: Topics, changelog: str) -> Iterator[tuple[tuple[str, str, int], tuple[float, ...]]]:
+    row = struct.Struct("<5dq")
+    for record in topics.read(changelog):
+        assert record.key is not None and record.value is not None  # noqa: PT018 - it writes neither
+        symbol, interval, start = record.key.decode().split("|")
+        yield (symbol, interval, int(start)), row.unpack(record.value)
+
+
+def _kafka_streams(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
+    with _peer(servers.topics) as peer:
+        measured = _run(
+            [
+                *(java(), "-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"),
+                *("-cp", classpath_of("kafka_streams"), "Candles", servers.bootstrap, workload.topic),
+                *(str(workload.ticks), peer.name, str(peer.schema), str(peer.folder)),
+            ]
         )
-        for key, candle in found.items()
-    }
+        return measured, dict(_of_streams(servers.topics, peer.name))
 
 
-def run_loop(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
-    """`bench.peers.confluent_loop` in a process of its own, which measures its window itself."""
-    changelog, group = f"{PREFIX}loop-changelog", f"loop-{uuid4().hex}"
-    topics = servers.topics
-    topics.create(changelog, workload.partitions, config={"cleanup.policy": "compact"})
-    try:
-        machine = Machine()
-        command = [sys.executable, "-m", "bench.peers.confluent_loop", "--bootstrap", servers.bootstrap]
-        command += ["--group", group, "--topic", TICKS, "--changelog", changelog]
-        command += ["--partitions", str(workload.partitions), "--records", str(workload.ticks)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=_LONGEST_S)
-        run = Run(**json.loads(done.stdout), **machine.shares())
-        with _offsets(servers, group) as offsets:
-            if offsets.committed(TICKS, workload.partitions) != workload.ticks:
-                raise AssertionError("the loop has not committed everything")
-        found: Candles = {}
-        for record in topics.read(changelog):
-            assert record.key is not None and record.value is not None  # noqa: PT018 - it writes neither
-            symbol, interval, start = record.key.decode().split("|")
-            found[symbol, interval, int(start)] = ROW.unpack(record.value)
-    finally:
-        topics.delete(changelog)
-    return run, found
+def _of_streams(topics: Topics, application: str) -> Iterator[tuple[tuple[str, str, int], tuple[float, ...]]]:
+    row, at = struct.Struct(">5dq"), struct.Struct(">qi")
+    for interval in INTERVALS_MS:
+        for record in topics.read(f"{application}-c{interval}-changelog"):
+            assert record.key is not None and record.value is not None  # noqa: PT018 - nothing has expired yet
+            start_ms, _ = at.unpack(record.key[-at.size :])
+            yield (record.key[: -at.size].decode(), interval, start_ms), row.unpack(record.value[-row.size :])
 
 
-CONTENDERS: dict[str, Callable[[Servers, Workload], tuple[Run, Candles]]] = {"worker": run_worker, "loop": run_loop}
+def _python(package: str) -> Callable[[Servers, Workload], tuple[Run, Candles]]:
+    """A peer that leaves its candles in its folder."""
+
+    def run(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
+        with _peer(servers.topics) as peer:
+            command = [str(python_of(package)), "-m", f"bench.peers.{package}"]
+            measured = _run([*command, *peer.arguments(servers, workload)])
+            rows = [json.loads(line) for line in (peer.folder / "candles.jsonl").read_text().splitlines()]
+            return measured, {(row[0], row[1], row[2]): tuple(row[3:]) for row in rows}
+
+    return run
 
 
-class _Offsets:
-    """A group's progress, cheap enough to be asked for many times a second."""
-
-    def __init__(self, consumer: Consumer) -> None:
-        self._consumer = consumer
-
-    def committed(self, topic: str, partitions: int) -> int:
-        """The sum of what the group has committed."""
-        places = [TopicPartition(topic, partition) for partition in range(partitions)]
-        return sum(max(0, place.offset) for place in self._consumer.committed(places, timeout=30))
-
-    def written(self, topic: str) -> bool:
-        """Whether the topic is there and holds anything."""
-        found = self._consumer.list_topics(timeout=30).topics.get(topic)
-        if found is None or not found.partitions:
-            return False
-        places = [TopicPartition(topic, partition) for partition in found.partitions]
-        try:
-            return any(self._consumer.get_watermark_offsets(place, timeout=30)[1] > 0 for place in places)
-        except KafkaException:  # created this moment: no partition has a leader yet
-            return False
+def _run(command: Sequence[str]) -> Run:
+    """Run a peer, which measures its window itself and prints it last."""
+    machine = Machine()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_LONGEST_S, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return Run(**json.loads(done.stdout.splitlines()[-1]), **machine.shares())
 
 
 @contextmanager
-def _offsets(servers: Servers, group: str) -> Iterator[_Offsets]:
-    consumer = Consumer(
-        {"bootstrap.servers": servers.bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 0}
-    )
-    try:
-        yield _Offsets(consumer)
-    finally:
-        consumer.close()
+def _peer(topics: Topics) -> Iterator[_Peer]:
+    """A name and a folder; what was created under the name goes when the context is left."""
+    name = f"peer-{uuid4().hex[:10]}"
+    with tempfile.TemporaryDirectory(prefix="stockstream-bench-") as folder:
+        schema = Path(folder) / "schema.json"
+        schema.write_text(json.dumps(TICK_SCHEMA_V2))
+        state = Path(folder) / "state"
+        state.mkdir()
+        try:
+            yield _Peer(name, state, schema)
+        finally:
+            for topic in topics.names():
+                if name in topic:
+                    topics.delete(topic)
 
 
-def _sleep(until: float, what: str) -> None:
-    if time.monotonic() > until:
-        raise TimeoutError(f"waited {_LONGEST_S} s for {what}")
-    time.sleep(_POLL_S)
+WORKER, LOOP = "worker", "loop"
+CONTENDERS = [
+    Contender(WORKER, run_worker),
+    Contender(LOOP, _loop("scalar"), needs=lambda: python_of("loop")),
+    Contender("loop, vectorised", _loop("vectorised"), needs=lambda: python_of("loop")),
+    Contender("Kafka Streams", _kafka_streams, needs=lambda: classpath_of("kafka_streams")),
+    Contender("worker with sink", run_worker_with_sink, rounds=3),
+    Contender("Bytewax", _python("bytewax"), 200_000, 2, lambda: python_of("bytewax")),
+    Contender("Quix Streams", _python("quix"), 200_000, 2, lambda: python_of("quix")),
+    Contender("Faust, an event at a time", _python("faust"), 40_000, 1, lambda: python_of("faust")),
+]

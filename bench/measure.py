@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -33,6 +32,8 @@ class Run:
     """Share of the machine's processor time that its hypervisor gave to others, 0 to 1."""
     idle: float
     """Share of it that nobody used: near 0 the contenders had to wait for each other, or for a stranger."""
+    ticks: int = 0
+    round: int = 0
 
 
 def cpu_seconds(pid: int) -> float:
@@ -67,22 +68,20 @@ def _jiffies() -> list[int]:
 
 
 def save(kind: str, report: dict[str, object]) -> Path:
-    """Keep a benchmark's figures, with the date, the machine and the versions that they are of."""
-    at = datetime.now(UTC)
-    around = {"date": at.isoformat(timespec="seconds"), "machine": machine(), "versions": versions()}
+    """Keep a benchmark's latest figures, with the date, the machine and the versions that they are of."""
+    around = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine(), "versions": versions()}
     RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"{kind}-{at:%Y%m%d-%H%M%S}.json"
+    file = RESULTS / f"{kind}.json"
     file.write_text(json.dumps({**around, **report}, indent=2) + "\n")
     return file
 
 
 def machine() -> dict[str, object]:
-    """Cores, memory and system."""
+    """Cores and memory."""
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(memory_bytes / 2**30, 1),
-        "system": f"{platform.system()} {platform.machine()}",
     }
 
 
