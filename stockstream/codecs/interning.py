@@ -22,8 +22,7 @@ _FACTORS = tuple(np.uint64(0x9E37_79B9_7F4A_7C15 ** (2 * place + 1) % 2**64) for
 class Interner(Generic[T]):
     """Numbers the distinct rows of words that it is shown, and keeps in ``values`` what ``read`` makes of each.
 
-    When there is no room for another it forgets them all, and begins anew with the rows of that call: so ``values``,
-    another list then, is to be asked for after the numbers. Memory is only taken as values come.
+    Memory is only taken as they come, and there is room for so many; `make_room` begins anew where it was too little.
     """
 
     def __init__(self, width: int, read: Callable[[bytes], T]) -> None:
@@ -38,6 +37,11 @@ class Interner(Generic[T]):
         self._slots = np.zeros(1 << _SLOT_BITS, np.int32)  # a value's number + 1
         self._words = np.zeros((self._width, _MOST_VALUES), np.uint64)
 
+    def make_room(self) -> None:
+        """Forget all values, if there was no room for another: ``values`` is another list then."""
+        if self._lacks_room:
+            self._forget()
+
     def numbers(self, words: Sequence[Words], bad: Mask) -> Ints:
         """The number of each row; -1 for rows that are ``bad``, cannot be read, or for which there is no room.
 
@@ -49,10 +53,6 @@ class Interner(Generic[T]):
         (unknown,) = np.nonzero((numbers < 0) & ~bad)
         if unknown.size:
             numbers[unknown] = self._learn([column[unknown] for column in words], hashes[unknown])
-            if self._lacks_room:
-                self._forget()
-                (unknown,) = np.nonzero(~bad)
-                numbers[unknown] = self._learn([column[unknown] for column in words], hashes[unknown])
         return numbers
 
     def _known(self, words: Sequence[Words], hashes: Words) -> Ints:

@@ -8,14 +8,15 @@ words for errors. A record that is read here was walked to its very end.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stockstream.codecs.hot import HOT
 from stockstream.codecs.interning import Interner
-from stockstream.codecs.walk import FIRST_BYTE, SLACK_BYTES, WORD_BYTES, Ints, Mask, Walk, Words, kept, words_of
+from stockstream.codecs.walk import FIRST_BYTE, WORD_BYTES, Buffer, Ints, Mask, Walk, Words, kept
 from stockstream.core.columns import SNAPSHOT, Columns
 from stockstream.models import TICK_SCHEMA_V2, Tick
 from stockstream.models.records import Records
@@ -29,6 +30,7 @@ _STEPS: dict[str, Callable[[Walk], object]] = {
     "string": Walk.ascii,
     "double": lambda walk: walk.skip(WORD_BYTES),
 }
+_MOST_AT_ONCE = 8192
 _HEADER = np.uint64((1 << 8 * HEADER_BYTES) - 1)
 _BYTE = np.uint64(8)
 
@@ -55,15 +57,39 @@ class TickColumns:
 
     def read(self, records: Records, headers: Collection[bytes]) -> tuple[Columns, Ints]:
         """The columns of the plain ones of ``records`` that begin with one of ``headers``, and the places of others."""
-        records, words = _readable(records)
-        place = _candidates(records, words, headers)
-        columns = self._read(records, words, place)
-        return columns, _others(len(records), columns.place)
+        self._symbols.make_room()
+        self._venues.make_room()
+        buffer = Buffer(records.data)
+        known = [int.from_bytes(header, "little") for header in headers]
+        count = len(records)
+        parts = [self._read(buffer, records, begin, known) for begin in range(0, max(count, 1), _MOST_AT_ONCE)]
+        part = (
+            parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        )
+        place = part["place"]
+        columns = Columns(
+            **part,
+            offset=records.offsets[place],
+            symbols=self._symbols.values,
+            venues=self._venues.values,
+            tick=lambda index: self._decode(records.key(place[index]), records.value(place[index])),
+        )
+        return columns, _others(count, place)
 
-    def _read(self, records: Records, words: Words, place: Ints) -> Columns:
-        walk = Walk(words, records.value_begin[place] + HEADER_BYTES, np.zeros(len(place), np.bool_))
+    def _read(self, buffer: Buffer, records: Records, first: int, headers: list[int]) -> dict[str, NDArray[Any]]:
+        """The columns of a part of ``records``, by their names in `Columns`."""
+        part = slice(first, first + _MOST_AT_ONCE)
+        key_begin, key_end = records.key_begin[part], records.key_end[part]
+        begin, end = records.value_begin[part], records.value_end[part]
+        walk = Walk(buffer, begin)
+        header = walk.word() & _HEADER
+        is_ours = header == headers[0] if len(headers) == 1 else np.isin(header, headers)
+        (rows,) = np.nonzero(is_ours & (end - begin > HEADER_BYTES) & (key_end > key_begin))
+        if len(rows) < len(begin):
+            walk, key_begin, key_end, end = walk.of(rows), key_begin[rows], key_end[rows], end[rows]
+        walk.skip(HEADER_BYTES)
         text, size = walk.text(_SYMBOL_WORDS)
-        walk.bad |= _differ(words, records.key_begin[place], records.key_end[place], text, size)
+        walk.bad |= _differ(Walk(buffer, key_begin), key_end - key_begin, text, size)
         symbol = self._symbols.numbers(text, walk.bad)
         walk.bad |= symbol < 0
         event_time, price, last_size = walk.long(), walk.double(), walk.double()
@@ -79,29 +105,27 @@ class TickColumns:
         source, _ = walk.text(_VENUE_WORDS)
         venue = self._venues.numbers(_venue_words(exchange, source), walk.bad)
         walk.bad |= venue < 0
-        sequence, has_sequence = self._nullables(walk, records.value_end[place])
+        sequence, has_sequence = self._nullables(walk, end)
         is_crypto = (quote_type == _CRYPTOCURRENCY) | (exchange[0] == _CCC)
         day_volume[(day_volume >= 0) & (kind == SNAPSHOT) & (source[0] == _YAHOO) & is_crypto] = -1
-        rows = np.nonzero(~walk.bad)[0] if walk.bad.any() else slice(None)
-        place = place[rows]
-        return Columns(
-            place=place,
-            offset=records.offsets[place],
-            symbol=symbol[rows],
-            symbols=self._symbols.values,
-            venue=venue[rows],
-            venues=self._venues.values,
-            kind=kind[rows],
-            event_time=event_time[rows],
-            price=price[rows],
-            last_size=last_size[rows],
-            day_volume=day_volume[rows],
-            trade_id=trade_id[rows],
-            received=received[rows],
-            sequence=sequence[rows],
-            has_sequence=has_sequence[rows],
-            tick=self._reader_of(records, place),
-        )
+        columns = {
+            "place": rows + first,
+            "symbol": symbol,
+            "venue": venue,
+            "kind": kind,
+            "event_time": event_time,
+            "price": price,
+            "last_size": last_size,
+            "day_volume": day_volume,
+            "trade_id": trade_id,
+            "received": received,
+            "sequence": sequence,
+            "has_sequence": has_sequence,
+        }
+        if not walk.bad.any():
+            return columns
+        good = ~walk.bad
+        return {name: column[good] for name, column in columns.items()}
 
     def _nullables(self, walk: Walk, end: Ints) -> tuple[Ints, Mask]:
         """The sequence, and whether there is one; the rest is stepped over, up to the record's ``end``."""
@@ -132,52 +156,23 @@ class TickColumns:
                 _STEPS[kind](some)
                 walk.put(rows, some)
 
-    def _reader_of(self, records: Records, place: Ints) -> Callable[[int], Tick]:
-        def tick(index: int) -> Tick:
-            at = int(place[index])
-            return self._decode(records.key(at), records.value(at))
-
-        return tick
-
 
 def headers_of(records: Records) -> set[bytes]:
     """The distinct first bytes of the values that have the registry's framing."""
-    words = _readable(records)[1]
-    begin, end = records.value_begin, records.value_end
-    headers = words[np.minimum(begin, len(words) - 1)] & _HEADER
-    headers = headers[(end - begin >= HEADER_BYTES) & (headers & FIRST_BYTE == 0)]
+    headers = Walk(Buffer(records.data), records.value_begin).word() & _HEADER
+    headers = headers[(records.value_end - records.value_begin >= HEADER_BYTES) & (headers & FIRST_BYTE == 0)]
     if headers.size and (headers == headers[0]).all():
         headers = headers[:1]
     return {int(header).to_bytes(HEADER_BYTES, "little") for header in np.unique(headers)}
 
 
-def _readable(records: Records) -> tuple[Records, Words]:
-    """The records with the slack behind them that reading by words needs, and their words."""
-    end = max(int(records.value_end.max(initial=0)), int(records.key_end.max(initial=0)))
-    if end + SLACK_BYTES > len(records.data):
-        records = replace(records, data=records.data + bytes(SLACK_BYTES))
-    return records, words_of(records.data)
-
-
-def _candidates(records: Records, words: Words, headers: Collection[bytes]) -> Ints:
-    """The places of the records that have a key and one of ``headers``."""
-    begin = records.value_begin
-    header = words[np.minimum(begin, len(words) - 1)] & _HEADER
-    known = [np.uint64(int.from_bytes(each, "little")) for each in headers]
-    of_ours = header == known[0] if len(known) == 1 else np.isin(header, known)
-    has_both = (records.value_end - begin > HEADER_BYTES) & (records.key_end > records.key_begin)
-    return np.nonzero(of_ours & has_both)[0]
-
-
-def _differ(words: Words, begin: Ints, end: Ints, text: list[Words], size: Ints) -> Mask:
+def _differ(key: Walk, lengths: Ints, text: list[Words], sizes: Ints) -> Mask:
     """Whether the keys are others than the texts, which have the byte of their length before them."""
-    differ: Mask = end - begin != size - 1
-    key = Walk(words, begin, differ)
-    first = key.word() << _BYTE
-    differ |= ((first ^ text[0]) & kept(size, 0) & ~FIRST_BYTE) != 0
-    for before, column in enumerate(text[1:], 1):
-        place = WORD_BYTES * before
-        differ |= ((key.word(place - 1) ^ column) & kept(size, place)) != 0
+    differ: Mask = lengths != sizes - 1
+    differ |= (key.word() << _BYTE ^ text[0]) & kept(sizes, 0) > FIRST_BYTE
+    for place, column in enumerate(text[1:], 1):
+        before = WORD_BYTES * place
+        differ |= (key.word(before - 1) ^ column) & kept(sizes, before) != 0
     return differ
 
 

@@ -1,7 +1,7 @@
 """The fields of many Avro records at once: each step reads one field of every record.
 
 A record that is not as the step expects is marked as bad and is never unmarked; what is read of it is meaningless.
-Reading never leaves the buffer: a place beyond it is read as if it were at its end.
+Reading never leaves the buffer: beyond it there are zeros.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+Bytes = NDArray[np.uint8]
 Words = NDArray[np.uint64]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 WORD_BYTES = 8
-SLACK_BYTES = WORD_BYTES
-"""So many bytes must follow the last record, for its last byte to be read as the first of a word."""
-
 FIRST_BYTE = np.uint64(0xFF)
+_WINDOW_BYTES = 80  # copying them costs hardly more than copying a word
 _HIGH_BITS = np.uint64(0x8080_8080_8080_8080)
 _LOW_BITS = np.uint64(0x7F7F_7F7F_7F7F_7F7F)
 _ONE = np.uint64(1)
 _NINTH = np.uint64(56)
-_PRESENT = np.uint64(2)
+_PRESENT = np.uint8(2)
+_CONTINUED = np.uint8(0x80)
 _NOT_SHORT = 0x81  # of a text's length: its sign, or the sign that another byte follows
 # Seven bits of every byte become 14 of every two, 28 of every four, 56 of eight.
 _SQUEEZES = tuple(
@@ -42,39 +42,87 @@ _KEPT = np.array([(1 << 8 * size) - 1 for size in range(WORD_BYTES + 1)], np.uin
 
 def kept(size: Ints, before: int) -> Words:
     """The masks of the words that begin ``before`` bytes into texts of ``size`` bytes."""
-    return _KEPT[np.clip(size - before, 0, WORD_BYTES)]
+    return _KEPT.take(size - before, mode="clip")
 
 
-def words_of(data: bytes) -> Words:
-    """The word of eight bytes, little-endian, that begins at each byte of ``data``: a view, not a copy."""
-    return np.ndarray((max(len(data) - WORD_BYTES + 1, 0),), "<u8", data, strides=(1,))
+class Buffer:
+    """Bytes of which windows can be taken at many places at once."""
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) < _WINDOW_BYTES:
+            data += bytes(_WINDOW_BYTES)
+        self._windows = _windows(data)
+        self._last = len(self._windows) - 1
+        # Behind the last whole window there are places that can be read too, from a copy with zeros after its end.
+        self._last_windows = _windows(data[self._last :] + bytes(_WINDOW_BYTES))
+
+    def windows(self, pos: Ints) -> Bytes:
+        """The bytes that follow each place, a row each; those of -1 mean nothing, and behind the end are zeros."""
+        rows = self._windows[np.minimum(pos, self._last)]
+        (late,) = np.nonzero(pos > self._last)
+        if late.size:
+            rows[late] = self._last_windows[np.minimum(pos[late] - self._last, _WINDOW_BYTES)]
+        return rows.view(np.uint8).reshape(-1, _WINDOW_BYTES)
+
+
+def _windows(data: bytes) -> NDArray[np.void]:
+    """The window that begins at each byte: a view, not a copy."""
+    return np.ndarray((len(data) - _WINDOW_BYTES + 1,), f"V{_WINDOW_BYTES}", data, strides=(1,))
 
 
 class Walk:
-    """Stands at ``pos`` of every record; ``bad`` are those that it cannot read."""
+    """Stands at a place in every record; ``bad`` are those that it cannot read."""
 
-    def __init__(self, words: Words, pos: Ints, bad: Mask) -> None:
-        self._words = words
-        self._last = len(words) - 1
-        self.pos = pos
-        self.bad = bad
+    def __init__(self, buffer: Buffer, pos: Ints) -> None:
+        self.bad: Mask = np.zeros(len(pos), np.bool_)
+        self._buffer = buffer
+        self._stand(pos)
+
+    def _stand(self, pos: Ints) -> None:
+        # Where fields have the same size in all records, it is the offset that grows, and the windows are kept.
+        self._begin = pos
+        self._offset = 0
+        self._window: Bytes | None = None
+
+    @property
+    def pos(self) -> Ints:
+        """Where it stands."""
+        return self._begin + self._offset
 
     def of(self, rows: Ints) -> Self:
         """The walk of some of the records."""
-        return type(self)(self._words, self.pos[rows], self.bad[rows])
-
-    def word(self, ahead: int = 0) -> Words:
-        """The eight bytes ``ahead`` of where it stands; it stays."""
-        return self._words[np.minimum(self.pos + ahead, self._last)]
+        walk = type(self)(self._buffer, self._begin[rows] + self._offset)
+        walk.bad = self.bad[rows]
+        return walk
 
     def put(self, rows: Ints, some: Walk) -> None:
         """Go on where ``some``, the walk of ``rows``, has come to."""
-        self.pos[rows] = some.pos
+        pos = self.pos
+        pos[rows] = some.pos
         self.bad[rows] = some.bad
+        self._stand(pos)
 
     def skip(self, count: int) -> None:
         """So many bytes."""
-        self.pos = self.pos + count
+        self._offset += count
+
+    def advance(self, sizes: Ints) -> None:
+        """So many bytes each."""
+        if sizes.size and (sizes == sizes[0]).all():
+            self.skip(int(sizes[0]))
+        else:
+            self._stand(self.pos + sizes)
+
+    def _seen(self, size: int) -> Bytes:
+        """The next bytes, a row each."""
+        if self._window is None or self._offset + size > _WINDOW_BYTES:
+            self._stand(self.pos)
+            self._window = self._buffer.windows(self._begin)
+        return self._window[:, self._offset : self._offset + size]
+
+    def word(self, ahead: int = 0) -> Words:
+        """The eight bytes ``ahead`` of where it stands, little-endian; it stays."""
+        return self._seen(ahead + WORD_BYTES)[:, ahead:].view("<u8").ravel()
 
     def double(self) -> Floats:
         """A number of eight bytes."""
@@ -84,31 +132,37 @@ class Walk:
 
     def branch(self) -> Mask:
         """Whether a value follows, of a field that may be null."""
-        byte = self.word() & FIRST_BYTE
-        self.bad |= (byte & ~_PRESENT) != 0
+        byte = self._seen(1)[:, 0]
         self.skip(1)
         present: Mask = byte != 0
+        if present.any():
+            self.bad |= (byte | _PRESENT) != _PRESENT
         return present
 
     def long(self) -> Ints:
         """An integer of up to nine bytes."""
-        word = self.word()
-        if not (word & np.uint64(0x80)).any():
+        byte = self._seen(1)[:, 0]
+        if not (byte & _CONTINUED).any():
             self.skip(1)
-            return _signed(word & FIRST_BYTE)
+            return _signed(byte.astype(np.uint64))
+        word = self.word()
         ends = ~word & _HIGH_BITS
         within = ends ^ (ends - _ONE)  # all bits up to the first byte that says that none follows
-        size = np.bitwise_count(within).astype(np.int64) >> 3
-        number = word & within & _LOW_BITS
+        sizes = np.bitwise_count(within).astype(np.int64) >> 3
+        number = word & within
+        number &= _LOW_BITS
         for low, high, shift in _SQUEEZES:
-            number = number & low | (number & high) >> shift
+            upper = number & high
+            upper >>= shift
+            number &= low
+            number |= upper
         (longer,) = np.nonzero(ends == 0)
         if longer.size:
-            ninth = self._words[np.minimum(self.pos[longer] + WORD_BYTES, self._last)] & FIRST_BYTE
+            ninth = self.word(1)[longer] >> _NINTH
             number[longer] |= ninth << _NINTH
-            size[longer] = WORD_BYTES + 1
-            self.bad[longer] |= ninth >= 0x80
-        self.pos = self.pos + size
+            sizes[longer] += 1
+            self.bad[longer] |= ninth >= _CONTINUED
+        self.advance(sizes)
         return _signed(number)
 
     def text(self, most: int = 8) -> tuple[list[Words], Ints]:
@@ -117,17 +171,13 @@ class Walk:
         As many words are given as the longest needs; behind the end of a text they are zero. The size counts the byte
         of the length.
         """
-        first = self.word()
-        doubled = (first & FIRST_BYTE).view(np.int64)
-        self.bad |= (doubled & _NOT_SHORT) != 0
-        size = (doubled >> 1) + 1
-        self.bad |= size > most * WORD_BYTES
-        size[self.bad] = 1
-        words = [first & kept(size, 0)]
-        for before in range(WORD_BYTES, int(size.max(initial=0)), WORD_BYTES):
-            words.append(self.word(before) & kept(size, before))
-        self.pos = self.pos + size
-        return words, size
+        doubled = self._seen(1)[:, 0].astype(np.int64)
+        sizes = (doubled >> 1) + 1
+        self.bad |= ((doubled & _NOT_SHORT) != 0) | (sizes > most * WORD_BYTES)
+        sizes[self.bad] = 1
+        words = [self.word(before) & kept(sizes, before) for before in range(0, int(sizes.max(initial=1)), WORD_BYTES)]
+        self.advance(sizes)
+        return words, sizes
 
     def ascii(self) -> None:
         """A text of up to 63 bytes that is left unread; one that is not ASCII is bad."""
@@ -138,4 +188,8 @@ class Walk:
 
 def _signed(number: Words) -> Ints:
     """The zigzag encoding undone."""
-    return (number >> _ONE).view(np.int64) ^ -(number & _ONE).view(np.int64)
+    negative = (number & _ONE).view(np.int64)
+    np.negative(negative, out=negative)
+    number >>= _ONE
+    negative ^= number.view(np.int64)
+    return negative
