@@ -126,10 +126,9 @@ class Engine:
         for stamped in batch.controls:
             self._apply_control(topic_id, stamped, applied)
         self._refuse_quotes(topic_id, batch)
-        for at in applied.touched:
-            row = self.rows.get(at)
-            if row is not None and not row.closed:
-                self._await_close(at, row)
+        for at, target in opened.items():
+            if not target.row.closed:
+                self._await_close(at, target.row)
         for piece in (*batch.pieces.values(), *batch.quotes.values()):
             for name, reached_ms in piece.clocks:
                 self.clocks.move(name, reached_ms, now_ms)
@@ -220,6 +219,9 @@ class Engine:
             return
         for at in mark(self.rows, topic_id, at_stamp, tick, key, self._retention.oldest_ms(key, at_stamp)):
             applied.touched[at] = None
+            row = self.rows.get(at)
+            if row is not None and not row.closed:
+                self._await_close(at, row)
 
     def _apply_minute(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import cast
 from functools import lru_cache
 
 from stockstream.broker.stores import PartitionStore
@@ -40,6 +41,9 @@ def decode_key(data: bytes) -> tuple[Key, int]:
     return (symbol, session), round(float(window[: window.index(b",")]) * 1000)
 
 
+_NOT_LOADED = object()
+
+
 class StoreRows:
     """Implements `stockstream.core.rows.Rows` over stores; what a batch changes is kept until it is taken."""
 
@@ -47,7 +51,7 @@ class StoreRows:
         """``stores``: the partition's store of each interval."""
         self._stores = stores
         self._starts: dict[tuple[str, Key], list[int]] = {}
-        self._loaded: dict[Address, Row] = {}
+        self._loaded: dict[Address, Row | None] = {}
         self._changed: dict[Address, None] = {}
         self.places: dict[int, int] = {}
 
@@ -74,9 +78,9 @@ class StoreRows:
 
     def get(self, at: Address) -> Row | None:
         """See `Rows`."""
-        row = self._loaded.get(at)
-        if row is not None or at in self._changed:
-            return row
+        found = self._loaded.get(at, _NOT_LOADED)
+        if found is not _NOT_LOADED:
+            return cast("Row | None", found)
         row = self._read(at)
         if row is not None:
             self._loaded[at] = row
@@ -84,26 +88,31 @@ class StoreRows:
 
     def put(self, at: Address, row: Row) -> None:
         """See `Rows`."""
-        starts = self._starts.get(at[:2])
-        if starts is None:
-            self._starts[at[:2]] = [at[2]]
-        elif not self._holds(starts, at[2]):
-            insort(starts, at[2])
-        self._loaded[at] = row
+        if self._loaded.get(at) is not row:
+            starts, start = self._starts.setdefault(at[:2], []), at[2]
+            if not starts or start > starts[-1]:
+                starts.append(start)
+            elif not _holds(starts, start):
+                insort(starts, start)
+            self._loaded[at] = row
         self._changed[at] = None
 
     def delete(self, at: Address) -> None:
         """See `Rows`."""
         starts = self._starts.get(at[:2])
-        if starts is not None and self._holds(starts, at[2]):
+        if starts is not None and _holds(starts, at[2]):
             del starts[bisect_left(starts, at[2])]
-            self._loaded.pop(at, None)
+            self._loaded[at] = None
             self._changed[at] = None
 
     def before(self, at: Address) -> int | None:
         """See `Rows`."""
-        starts = self._starts.get(at[:2], [])
-        index = bisect_left(starts, at[2])
+        starts, start = self._starts.get(at[:2]), at[2]
+        if not starts:
+            return None
+        if start > starts[-1]:
+            return starts[-1]
+        index = bisect_left(starts, start)
         return starts[index - 1] if index else None
 
     def after(self, at: Address) -> int | None:
@@ -133,12 +142,13 @@ class StoreRows:
 
     def _read(self, at: Address) -> Row | None:
         starts = self._starts.get(at[:2])
-        if starts is None or not self._holds(starts, at[2]):
+        if starts is None or not _holds(starts, at[2]):
             return None
         value = self._stores[at[0]].get(encode_key(at))
         return None if value is None else Row.decode(value)
 
-    @staticmethod
-    def _holds(starts: list[int], start: int) -> bool:
-        index = bisect_left(starts, start)
-        return index < len(starts) and starts[index] == start
+
+def _holds(starts: list[int], start: int) -> bool:
+    if not starts or start > starts[-1]:
+        return False
+    return starts[bisect_left(starts, start)] == start
