@@ -38,16 +38,18 @@ class Contender:
 
 
 @dataclass(frozen=True, slots=True)
-class _Peer:
+class Peer:
     """What one run of a peer has for itself; ``given`` are the arguments that all of them take."""
 
     name: str
     folder: Path
     schema: Path
 
-    def arguments(self, servers: Servers, workload: Workload) -> list[str]:
+    def arguments(self, servers: Servers, workload: Workload, topic: str | None = None) -> list[str]:
+        """Those of a peer in Python; ``topic`` if it is not the workload's."""
         return [
-            *("--bootstrap", servers.bootstrap, "--topic", workload.topic, "--partitions", str(workload.partitions)),
+            *("--bootstrap", servers.bootstrap, "--topic", topic or workload.topic),
+            *("--partitions", str(workload.partitions)),
             *("--records", str(workload.ticks), "--group", self.name),
             *("--schema", str(self.schema), "--folder", str(self.folder)),
         ]
@@ -55,7 +57,7 @@ class _Peer:
 
 def _loop(module: str) -> Callable[[Servers, Workload], tuple[Run, Candles]]:
     def run(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
-        with _peer(servers.topics) as peer:
+        with peer_of_its_own(servers.topics) as peer:
             changelog = f"{peer.name}-changelog"
             servers.topics.create(changelog, workload.partitions, config={"cleanup.policy": "compact"})
             command = [str(python_of("loop")), "-m", f"bench.peers.loop.{module}"]
@@ -74,7 +76,7 @@ def _of_loop(topics: Topics, changelog: str) -> Iterator[tuple[tuple[str, str, i
 
 
 def _kafka_streams(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
-    with _peer(servers.topics) as peer:
+    with peer_of_its_own(servers.topics) as peer:
         measured = _run(
             [
                 *(java(), "-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"),
@@ -98,7 +100,7 @@ def _python(package: str) -> Callable[[Servers, Workload], tuple[Run, Candles]]:
     """A peer that leaves its candles in its folder."""
 
     def run(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
-        with _peer(servers.topics) as peer:
+        with peer_of_its_own(servers.topics) as peer:
             command = [str(python_of(package)), "-m", f"bench.peers.{package}"]
             measured = _run([*command, *peer.arguments(servers, workload)])
             rows = [json.loads(line) for line in (peer.folder / "candles.jsonl").read_text().splitlines()]
@@ -117,7 +119,7 @@ def _run(command: Sequence[str]) -> Run:
 
 
 @contextmanager
-def _peer(topics: Topics) -> Iterator[_Peer]:
+def peer_of_its_own(topics: Topics) -> Iterator[Peer]:
     """A name and a folder; what was created under the name goes when the context is left."""
     name = f"peer-{uuid4().hex[:10]}"
     with tempfile.TemporaryDirectory(prefix="stockstream-bench-") as folder:
@@ -126,7 +128,7 @@ def _peer(topics: Topics) -> Iterator[_Peer]:
         state = Path(folder) / "state"
         state.mkdir()
         try:
-            yield _Peer(name, state, schema)
+            yield Peer(name, state, schema)
         finally:
             for topic in topics.names():
                 if name in topic:

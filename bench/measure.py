@@ -44,10 +44,24 @@ def cpu_seconds(pid: int) -> float:
 
 def peak_mb(pid: int) -> float:
     """The most memory that a process has held."""
+    return _memory_mb(pid, "VmHWM:")
+
+
+def rss_mb(pid: int) -> float:
+    """The memory that a process holds."""
+    return _memory_mb(pid, "VmRSS:")
+
+
+def _memory_mb(pid: int, name: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(name):
             return int(line.split()[1]) / 1024
-    raise LookupError(f"no VmHWM of process {pid}")
+    raise LookupError(f"no {name} of process {pid}")
+
+
+def peak_mb_of_self() -> float:
+    """The most memory that this process has held."""
+    return peak_mb(os.getpid())
 
 
 class Machine:

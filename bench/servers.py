@@ -38,9 +38,12 @@ class Servers:
         known = self.filled.get(workload.topic)
         if known is None:
             self.topics.create(workload.topic, workload.partitions)
-            schema_id = asyncio.run(self._register(f"{workload.topic}-value"))
-            known = self.filled[workload.topic] = fill(self.bootstrap, workload, schema_id)
+            known = self.filled[workload.topic] = fill(self.bootstrap, workload, self.schema_id(workload.topic))
         return known
+
+    def schema_id(self, topic: str) -> int:
+        """The number of the ticks' schema for a topic."""
+        return asyncio.run(self._register(f"{topic}-value"))
 
     async def _register(self, subject: str) -> int:
         registry = Registry(self.registry_url)

@@ -21,7 +21,7 @@ _NO_COORDINATOR_YET = {
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
 }
-_NOBODY = "http://127.0.0.1:1"
+NOBODY = "http://127.0.0.1:1"
 _COMMIT_S = "0.2"  # at the default of a second it is the clock that is measured
 
 
@@ -30,7 +30,7 @@ def run_worker(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
 
     A commit waits until everything sent before is acknowledged.
     """
-    with system_of(servers, workload, _NOBODY, sink_enabled="false") as system:
+    with system_of(servers, workload, NOBODY, sink_enabled="false") as system:
         worker = system.start(wait=False)
         run = measure(system, workload, worker)
         worker.stop()
