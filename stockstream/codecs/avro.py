@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _read = cast(Callable[..., dict[str, Any]], schemaless_reader)  # its own type allows for more than records
 
+# Columns cost 220 to 360 us however few there are, a single record 3.7: they are even at 60 trades, at 100 snapshots.
+_FEWEST_AS_COLUMNS = 80
 _REMEMBERED_REFUSALS = 10_000
 _CRYPTOCURRENCY = 41
 # Everything that fastavro raises on bytes that are not what their schema says.
@@ -220,12 +222,15 @@ class TickDecoder(_Framed[Tick]):
     def __init__(self, source: SchemaSource) -> None:
         super().__init__(source, Tick, TICK_SCHEMA_V2)
         self._columns = TickColumns(self.decode)
+        self._nothing, _ = self._columns.read(Records.of(()), ())
 
     def columns(self, records: Records) -> tuple[Columns, list[int]]:
         """The columns of the plain ones of ``records``, and the places of all others, for `decode`.
 
-        Plain records are those that would be decoded to what their columns say.
+        Plain records are those that would be decoded to what their columns say. Of few records none counts as plain.
         """
+        if len(records) < _FEWEST_AS_COLUMNS:
+            return self._nothing, list(range(len(records)))
         headers = [header for header, reader in self._readers.items() if isinstance(reader, HotReader)]
         columns, others = self._columns.read(records, headers)
         return columns, others.tolist()

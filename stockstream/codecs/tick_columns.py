@@ -25,11 +25,7 @@ from stockstream.models.tick import KINDS
 HEADER_BYTES = 5
 _FIXED = (*HOT, "exchange", "quote_type", "market_hours", "change_percent", "change", "price_hint", "source")
 _SYMBOL_WORDS, _VENUE_WORDS = 8, 2  # each of source and exchange
-_STEPS: dict[str, Callable[[Walk], object]] = {
-    "long": Walk.long,
-    "string": Walk.ascii,
-    "double": lambda walk: walk.skip(WORD_BYTES),
-}
+_DOUBLE_BYTES = np.int64(8)
 _MOST_AT_ONCE = 8192
 _HEADER = np.uint64((1 << 8 * HEADER_BYTES) - 1)
 _BYTE = np.uint64(8)
@@ -84,7 +80,7 @@ class TickColumns:
         walk = Walk(buffer, begin)
         header = walk.word() & _HEADER
         is_ours = header == headers[0] if len(headers) == 1 else np.isin(header, headers)
-        (rows,) = np.nonzero(is_ours & (end - begin > HEADER_BYTES) & (key_end > key_begin))
+        (rows,) = (is_ours & (end - begin > HEADER_BYTES) & (key_end > key_begin)).nonzero()
         if len(rows) < len(begin):
             walk, key_begin, key_end, end = walk.of(rows), key_begin[rows], key_end[rows], end[rows]
         walk.skip(HEADER_BYTES)
@@ -129,32 +125,36 @@ class TickColumns:
 
     def _nullables(self, walk: Walk, end: Ints) -> tuple[Ints, Mask]:
         """The sequence, and whether there is one; the rest is stepped over, up to the record's ``end``."""
-        sequence = np.zeros(len(end), np.int64)
+        sequence, has_sequence = np.zeros(len(end), np.int64), np.zeros(len(end), np.bool_)
         present = walk.branch()
-        (rows,) = np.nonzero(present)
-        if rows.size:
+        if present is not None:
+            has_sequence = present
+            (rows,) = present.nonzero()
             some = walk.of(rows)
             sequence[rows] = some.long()
             walk.put(rows, some)
         rest = len(self._rest)
-        is_empty = (end - walk.pos == rest) & ((walk.word() | walk.word(rest - WORD_BYTES)) == 0)
-        (rows,) = np.nonzero(~is_empty)
-        if rows.size:
+        filled = (end - walk.pos != rest) | (walk.word() | walk.word(rest - WORD_BYTES) != 0)
+        if filled.any():
+            (rows,) = filled.nonzero()
             some = walk.of(rows)
             self._step_over(some)
             some.bad |= some.pos != end[rows]
             walk.put(rows, some)
-        return sequence, present
+        return sequence, has_sequence
 
     def _step_over(self, walk: Walk) -> None:
         for kind in self._rest:
-            (rows,) = np.nonzero(walk.branch())
-            if rows.size == len(walk.pos):
-                _STEPS[kind](walk)
-            elif rows.size:
-                some = walk.of(rows)
-                _STEPS[kind](some)
-                walk.put(rows, some)
+            present = walk.branch()
+            if present is None:
+                continue
+            if kind == "double":
+                walk.advance(present * _DOUBLE_BYTES)
+                continue
+            (rows,) = present.nonzero()
+            some = walk.of(rows)
+            some.ascii() if kind == "string" else some.long()
+            walk.put(rows, some)
 
 
 def headers_of(records: Records) -> set[bytes]:

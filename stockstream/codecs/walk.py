@@ -6,6 +6,7 @@ Reading never leaves the buffer: beyond it there are zeros.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Self
 
 import numpy as np
@@ -26,7 +27,7 @@ _ONE = np.uint64(1)
 _NINTH = np.uint64(56)
 _PRESENT = np.uint8(2)
 _CONTINUED = np.uint8(0x80)
-_NOT_SHORT = 0x81  # of a text's length: its sign, or the sign that another byte follows
+_NOT_SHORT = np.uint8(0x81)  # of a text's length: its sign, or the sign that another byte follows
 # Seven bits of every byte become 14 of every two, 28 of every four, 56 of eight.
 _SQUEEZES = tuple(
     (np.uint64(low), np.uint64(high), np.uint64(shift))
@@ -40,7 +41,7 @@ _KEPT = np.array([(1 << 8 * size) - 1 for size in range(WORD_BYTES + 1)], np.uin
 """By a number of bytes: the mask that keeps so many of a word."""
 
 
-def kept(size: Ints, before: int) -> Words:
+def kept(size: Ints | int, before: int) -> Words:
     """The masks of the words that begin ``before`` bytes into texts of ``size`` bytes."""
     return _KEPT.take(size - before, mode="clip")
 
@@ -120,6 +121,9 @@ class Walk:
             self._window = self._buffer.windows(self._begin)
         return self._window[:, self._offset : self._offset + size]
 
+    def _byte(self) -> Bytes:
+        return self._seen(1)[:, 0]
+
     def word(self, ahead: int = 0) -> Words:
         """The eight bytes ``ahead`` of where it stands, little-endian; it stays."""
         return self._seen(ahead + WORD_BYTES)[:, ahead:].view("<u8").ravel()
@@ -130,18 +134,19 @@ class Walk:
         self.skip(WORD_BYTES)
         return number
 
-    def branch(self) -> Mask:
-        """Whether a value follows, of a field that may be null."""
-        byte = self._seen(1)[:, 0]
+    def branch(self) -> Mask | None:
+        """Of which records a value follows, of a field that may be null; None if of none."""
+        byte = self._byte()
         self.skip(1)
+        if not byte.any():
+            return None
+        self.bad |= (byte | _PRESENT) != _PRESENT
         present: Mask = byte != 0
-        if present.any():
-            self.bad |= (byte | _PRESENT) != _PRESENT
         return present
 
     def long(self) -> Ints:
         """An integer of up to nine bytes."""
-        byte = self._seen(1)[:, 0]
+        byte = self._byte()
         if not (byte & _CONTINUED).any():
             self.skip(1)
             return _signed(byte.astype(np.uint64))
@@ -156,8 +161,8 @@ class Walk:
             upper >>= shift
             number &= low
             number |= upper
-        (longer,) = np.nonzero(ends == 0)
-        if longer.size:
+        if not ends.all():
+            (longer,) = np.nonzero(ends == 0)
             ninth = self.word(1)[longer] >> _NINTH
             number[longer] |= ninth << _NINTH
             sizes[longer] += 1
@@ -171,19 +176,28 @@ class Walk:
         As many words are given as the longest needs; behind the end of a text they are zero. The size counts the byte
         of the length.
         """
-        doubled = self._seen(1)[:, 0].astype(np.int64)
-        sizes = (doubled >> 1) + 1
-        self.bad |= ((doubled & _NOT_SHORT) != 0) | (sizes > most * WORD_BYTES)
-        sizes[self.bad] = 1
-        words = [self.word(before) & kept(sizes, before) for before in range(0, int(sizes.max(initial=1)), WORD_BYTES)]
-        self.advance(sizes)
+        byte = self._byte()
+        sizes = (byte.astype(np.int64) >> 1) + 1
+        longest = int(sizes.max(initial=1))
+        if longest > most * WORD_BYTES or (byte & _NOT_SHORT).any():
+            wrong = (sizes > most * WORD_BYTES) | (byte & _NOT_SHORT != 0)
+            self.bad |= wrong
+            sizes[wrong] = 1
+            longest = int(sizes.max(initial=1))
+        size = longest if (sizes == longest).all() else sizes
+        words = [self.word(before) & kept(size, before) for before in range(0, longest, WORD_BYTES)]
+        if isinstance(size, int):
+            self.skip(size)
+        else:
+            self._stand(self.pos + size)
         return words, sizes
 
     def ascii(self) -> None:
         """A text of up to 63 bytes that is left unread; one that is not ASCII is bad."""
         words, _ = self.text()
-        for word in words:
-            self.bad |= (word & _HIGH_BITS) != 0
+        high = reduce(np.bitwise_or, words) & _HIGH_BITS
+        if high.any():
+            self.bad |= high != 0
 
 
 def _signed(number: Words) -> Ints:

@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stockstream.codecs import Encoder, TickDecoder
+from stockstream.codecs.tick_columns import TickColumns
 from stockstream.core.columns import Columns
 from stockstream.errors import BadMessage, InvalidInput
 from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2, Tick
@@ -22,6 +23,7 @@ from stockstream.models.tick import KINDS
 
 SCHEMAS = {1: TICK_SCHEMA_V1, 2: TICK_SCHEMA_V2, 3: {**TICK_SCHEMA_V2, "fields": TICK_SCHEMA_V2["fields"][::-1]}}
 ENCODERS = {schema_id: Encoder(schema, schema_id) for schema_id, schema in SCHEMAS.items()}
+HEADER = b"\0\0\0\0\2"
 DOUBLES = ("price", "last_size")
 LONGS = ("event_time", "day_volume", "trade_id")
 
@@ -48,9 +50,10 @@ def bits(numbers: Sequence[float]) -> bytes:
     return np.array(numbers, np.float64).tobytes()  # NaN is not equal to itself, and 0.0 is to -0.0
 
 
-def check(decoder: TickDecoder, records: Records) -> Columns:
+def check(decoder: TickDecoder, reader: TickColumns, records: Records) -> Columns:
     """Compare what is plain with `TickDecoder.decode`; all else has its place among the others."""
-    columns, others = decoder.columns(records)
+    columns, unread = reader.read(records, [HEADER])
+    others = unread.tolist()
     places = columns.place.tolist()
     assert places == sorted(set(places))
     assert others == sorted(others)
@@ -157,10 +160,10 @@ def pairs(draw: st.DrawFn) -> tuple[bytes | None, bytes | None]:
     return key, ENCODERS[2](tick)
 
 
-def prepared(records: Records) -> TickDecoder:
+def prepared(records: Records) -> tuple[TickDecoder, TickColumns]:
     decoder = TickDecoder(FakeRegistry())
     asyncio.run(decoder.prepare(records))
-    return decoder
+    return decoder, TickColumns(decoder.decode)
 
 
 @given(st.lists(pairs() | damaged(), max_size=12))
@@ -168,19 +171,19 @@ def prepared(records: Records) -> TickDecoder:
 @example([(b"", b"")])
 def test_says_what_the_reader_of_single_records_says(batch: list[tuple[bytes | None, bytes | None]]) -> None:
     records = records_of(batch)
-    decoder = prepared(records)
-    check(decoder, records)
-    check(decoder, records)  # its symbols and venues are known now
+    decoder, reader = prepared(records)
+    check(decoder, reader, records)
+    check(decoder, reader, records)  # its symbols and venues are known now
 
 
 @given(st.lists(ticks(ordinary_symbols), min_size=1, max_size=8), st.data())
 def test_a_damaged_record_costs_itself_only(good: list[Tick], data: st.DataObject) -> None:
     batch = [(tick.symbol.encode(), ENCODERS[2](tick)) for tick in good]
     records = records_of(batch)
-    plain = check(prepared(records), records).place.tolist()
+    plain = check(*prepared(records), records).place.tolist()
     at = data.draw(st.integers(0, len(batch)))
     mixed = records_of([*batch[:at], data.draw(damaged() | pairs()), *batch[at:]])
-    found = check(prepared(mixed), mixed).place.tolist()
+    found = check(*prepared(mixed), mixed).place.tolist()
     assert [place for place in found if place != at] == [place + (place >= at) for place in plain]
 
 
@@ -217,4 +220,4 @@ ordinary = st.builds(
 @given(st.lists(ordinary, min_size=1, max_size=10))
 def test_ordinary_ticks_are_plain(batch: list[Tick]) -> None:
     records = records_of([(tick.symbol.encode(), ENCODERS[2](tick)) for tick in batch])
-    assert len(check(prepared(records), records)) == len(batch)
+    assert len(check(*prepared(records), records)) == len(batch)
