@@ -6,38 +6,70 @@ import argparse
 import random
 import signal
 import sys
+from collections.abc import Iterable
 
-from faults.plan import random_plan
-from faults.run import Servers, run, told
+from faults.controls import CONTROLS, run_controls
+from faults.plan import Plan, random_plan, timed_plan
+from faults.results import longest_silences, save
+from faults.run import Result, Servers, run, told
 
 CI_SEEDS = (5, 6, 7, 8, 9)
 
 
 def main() -> int:
-    """0 if every plan ended with every candle right in every place."""
-    parser = argparse.ArgumentParser(prog="make faults", description="Faults against real servers, and one oracle.")
-    parser.add_argument("--seed", type=int, nargs="+", help="run the plans of these seeds")
-    parser.add_argument("--plans", type=int, help="run this many plans of seeds not seen before")
-    parser.add_argument("--show", action="store_true", help="only print the plans")
-    asked = parser.parse_args()
+    """0 if every plan ended with every candle right in every place, and every control as it should."""
+    asked = _arguments()
     signal.signal(signal.SIGTERM, _interrupt)
-    seeds = asked.seed or CI_SEEDS
+    seeds: Iterable[int] = asked.seed or CI_SEEDS
     if asked.plans:
         seeds = random.SystemRandom().sample(range(10_000_000), asked.plans)
+    plans = [timed_plan()] if asked.silence else [random_plan(seed) for seed in seeds]
     if asked.show:
-        for plan in map(random_plan, seeds):
+        for plan in plans:
             print(plan, *plan.steps, sep="\n  ")
         return 0
-    failed = []
     with Servers() as servers:
-        for seed in seeds:
-            report = run(random_plan(seed), servers)
-            print(told(report), flush=True)
-            if not report.is_right:
-                failed.append(seed)
+        if asked.controls is not None:
+            return _control(servers, asked.controls, asked.save)
+        return _run(servers, plans, "silence" if asked.silence else "plans", asked.save)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make faults", description="Faults against real servers, and one oracle.")
+    parser.add_argument("--seed", type=int, nargs="+", help="run the plans of these seeds")
+    parser.add_argument("--plans", type=int, help="run this many plans, of seeds by chance")
+    parser.add_argument("--silence", action="store_true", help="measure joins, leaves and kills, with default timeouts")
+    names = ", ".join(control.name for control in CONTROLS)
+    parser.add_argument("--controls", nargs="*", metavar="NAME", help=f"switch protections off: {names} (all)")
+    parser.add_argument("--show", action="store_true", help="only print the plans")
+    parser.add_argument("--save", action="store_true", help="keep the results in tests/faults/results")
+    return parser.parse_args()
+
+
+def _run(servers: Servers, plans: Iterable[Plan], kind: str, is_kept: bool) -> int:
+    reports = []
+    for plan in plans:
+        reports.append(run(plan, servers))
+        print(told(reports[-1]), flush=True)
+    longest = longest_silences(reports)
+    print("longest silence of a partition, of faults that had the system to themselves:", longest)
+    if is_kept:
+        print(save(kind, {"longest_silence_s": longest, "plans": [report.as_json() for report in reports]}))
+    failed = [report.plan.seed for report in reports if report.result is not Result.EQUAL]
     for seed in failed:
         print(f'seed {seed} FAILED; again: make faults FAULTS="--seed {seed}"')
     return 1 if failed else 0
+
+
+def _control(servers: Servers, names: Iterable[str], is_kept: bool) -> int:
+    results, is_right = [], True
+    for control, report in run_controls(servers, names):
+        is_right = is_right and report.result is control.result
+        print(f"--- without {control.name or 'nothing'}: {report.result}, must be {control.result}\n", flush=True)
+        results.append({"without": control.name, "must_be": control.result, **report.as_json()})
+    if is_kept:
+        print(save("controls", {"controls": results}))
+    return 0 if is_right else 1
 
 
 def _interrupt(number: int, frame: object) -> None:

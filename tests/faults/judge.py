@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from load import SYMBOLS, expectation
-from oracle import difference_of
+from load import SYMBOLS
+from oracle import Expected, Key, difference_of
 from places import Found, by_changelog, by_sql, by_tables, rows_in_store
 
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.testing.system import System, WorkerProcess
 
 EQUAL = "equal"
+Expectation = Mapping[Key, Expected]
 
 
-def judge_running(system: System, worker: WorkerProcess) -> tuple[int, dict[str, str]]:
-    """How many candles there must be, and by place what is wrong, or `EQUAL`; asks a worker of the whole group."""
-    expected = expectation(system)
+def judge_running(system: System, worker: WorkerProcess, expected: Expectation) -> dict[str, str]:
+    """By place what is wrong, or `EQUAL`; a worker is asked for the tables of the whole group."""
     places: dict[str, Callable[[], Found]] = {
         "tables": lambda: by_tables(worker, SYMBOLS),
         "topic candles": system.candles_topic,
@@ -32,14 +32,13 @@ def judge_running(system: System, worker: WorkerProcess) -> tuple[int, dict[str,
         except AssertionError as error:  # a candle is there twice, or cannot be read
             return str(error)
 
-    return len(expected), {place: verdict(find) for place, find in places.items()}
+    return {place: verdict(find) for place, find in places.items()}
 
 
-def judge_cold(system: System, **settings: str) -> dict[str, str]:
+def judge_cold(system: System, expected: Expectation) -> dict[str, str]:
     """The same of a worker that recovers everything into an empty folder; all others must have ended."""
-    cold = system.start("cold", **settings)
-    told = by_tables(cold, SYMBOLS)
-    difference = difference_of(expectation(system), told)
+    cold = system.start("cold")
+    difference = difference_of(expected, by_tables(cold, SYMBOLS))
     cold.stop()
     places = {"recovered into an empty folder": difference or EQUAL}
     for interval in INTERVALS_MS:

@@ -9,8 +9,9 @@ from enum import StrEnum
 
 SESSION_S = 4.0  # shorter than the default, so that more happens in a plan
 NAMES = ("w0", "w1", "w2")
-LOAD_S = 36.0
+LOAD_S = 30.0
 TICKS_PER_S = 1000
+DEFAULTS = {"session_timeout_s": "10", "heartbeat_interval_s": "1", "rebalance_timeout_s": "10"}
 QUICK = {"session_timeout_s": f"{SESSION_S:g}", "heartbeat_interval_s": "0.5", "rebalance_timeout_s": "6"}
 _MODES = ("slow", "hang", "refuse", "lost", "reset", "500")
 _TABLES = ("1m", "5m", "1d")
@@ -72,6 +73,8 @@ class Plan:
     workers: tuple[str, ...] = ("w0", "w1")
     off: tuple[str, ...] = ()
     settings: dict[str, str] = field(default_factory=lambda: dict(QUICK))
+    patience_s: float = 120
+    """How long everything may take to be read after the last tick."""
     is_static: bool = False
     """Whether workers keep their place in the group over a restart (``STOCKSTREAM_INSTANCE_ID``)."""
 
@@ -152,3 +155,15 @@ class _Maker:
             case Kind.CLICKHOUSE:
                 return True
         return bool(awake)
+
+
+def timed_plan() -> Plan:
+    """Workers 1 to 3 to 1 with the default timeouts, each event by itself."""
+    steps = [
+        Step(6, Kind.JOIN, "w1"),
+        Step(20, Kind.JOIN, "w2"),
+        Step(34, Kind.LEAVE, "w1"),
+        Step(48, Kind.KILL, "w2"),
+        Step(66, Kind.KILL, "w2", 16),
+    ]
+    return Plan(0, tuple(steps), load_s=81, ticks=81 * TICKS_PER_S, workers=("w0",), settings=dict(DEFAULTS))

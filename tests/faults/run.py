@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +16,7 @@ from faults.judge import EQUAL, judge_cold, judge_running
 from faults.plan import Plan, Step
 from faults.silence import LIMITS_S, Silence, silences
 from faults.stage import Stage
-from load import Load, last_trades, market
+from load import Load, expectation, last_trades, market
 
 from stockstream.testing.clickhouse import ClickHouseFacade
 from stockstream.testing.jars import kafka_libs, registry_home
@@ -25,6 +26,7 @@ from stockstream.testing.system import System
 
 PATIENCE_S = 120
 PARTITIONS = 6
+_NOT_READ = "everything to be read, written and committed"
 SWITCHES = Path(__file__).parent / "switches"
 _KAFKA = {"group.min.session.timeout.ms": "1000"}
 
@@ -45,6 +47,19 @@ class Servers:
         self._stack.close()
 
 
+class Result(StrEnum):
+    """What a plan comes to, the worst first."""
+
+    LOST = "lost"
+    """Some candle is not right somewhere."""
+    FAILED = "failed"
+    """Something else is wrong, like a worker that ended as it never should."""
+    STALLED = "stalled"
+    """Not all ticks were committed."""
+    EQUAL = "equal"
+    """Every candle is right in every place."""
+
+
 @dataclass(slots=True)
 class Report:
     """What was done and seen. ``places`` says by place what is wrong with its candles."""
@@ -59,9 +74,13 @@ class Report:
     noted: dict[str, int] = field(default_factory=dict)
 
     @property
-    def is_right(self) -> bool:
-        """Whether every candle is right everywhere, and nothing else failed."""
-        return not self.failure and set(self.places.values()) == {EQUAL}
+    def result(self) -> Result:
+        """What it comes to."""
+        if set(self.places.values()) - {EQUAL}:
+            return Result.LOST
+        if self.failure:
+            return Result.STALLED if _NOT_READ in self.failure else Result.FAILED
+        return Result.EQUAL
 
     def as_json(self) -> dict[str, Any]:
         """What is kept of it."""
@@ -75,7 +94,7 @@ class Report:
             "is_static": self.plan.is_static,
             "ticks": self.plan.ticks,
             "off": list(self.plan.off),
-            "right": self.is_right,
+            "result": self.result,
             "candles": self.candles,
             "places": {place: told.split(":\n")[0] for place, told in self.places.items()},
             "failure": self.failure,
@@ -92,6 +111,7 @@ _NOTED = {"out of turn, read again": ", reading again", "put out while writing":
 def run(plan: Plan, servers: Servers) -> Report:
     """Do what the plan says; nothing is raised for what the system does wrong."""
     began_s, report = time.monotonic(), Report(plan)
+    servers.clickhouse.clear()
     with KafkaCluster(kafka_libs(), plan.brokers, _KAFKA) as kafka:
         system = System(
             kafka.bootstrap, servers.registry.url, servers.clickhouse.url, partitions=str(PARTITIONS), **plan.settings
@@ -104,14 +124,12 @@ def run(plan: Plan, servers: Servers) -> Report:
         try:
             with system:
                 _run(plan, Stage(system, kafka, servers.clickhouse, plan.is_static), report)
-                if not report.is_right:
+                if report.result is not Result.EQUAL:
                     raise _Wrong  # has the system keep its logs
         except _Wrong:
             report.failure = report.failure or f"see the logs in {system.root}"
         except Exception as error:
             report.failure = f"{error!r}; see the logs in {system.root}"
-        finally:
-            servers.clickhouse.clear()
     report.took_s = time.monotonic() - began_s
     return report
 
@@ -139,13 +157,14 @@ def _run(plan: Plan, stage: Stage, report: Report) -> None:
         load.stop()
     stage.clickhouse.clear()
     system.produce(last_trades())
-    stage.tend_until(system.is_drained, PATIENCE_S, "everything to be read and written")
-    stage.tend_until(lambda: _is_ready(stage), PATIENCE_S, "all workers to be ready")
+    stage.tend_until(system.is_drained, plan.patience_s, _NOT_READ)
+    stage.tend_until(lambda: _is_ready(stage), plan.patience_s, "all workers to be ready")
     report.events = list(zip(plan.steps, silences(events_ms, _writes(system), end_ms), strict=True))
-    report.candles, report.places = judge_running(system, stage.workers[0])
-    for worker in stage.workers:
-        worker.stop()
-    report.places |= judge_cold(system)
+    expected = expectation(system)
+    report.candles = len(expected)
+    report.places = judge_running(system, stage.workers[0], expected)
+    stage.stop()
+    report.places |= judge_cold(system, expected)
     report.ends = dict(sorted(stage.ends.items()))
     report.failure = "; ".join(stage.unexpected)
     logs = "".join(worker.log.read_text(errors="replace") for worker in system.workers.values())
@@ -153,6 +172,8 @@ def _run(plan: Plan, stage: Stage, report: Report) -> None:
 
 
 def _is_ready(stage: Stage) -> bool:
+    if stage.unexpected:
+        raise RuntimeError(stage.unexpected[0])
     return all(worker.running and worker.get("/health/ready")[0] == 200 for worker in stage.workers)
 
 
@@ -172,13 +193,19 @@ def told(report: Report) -> str:
     """The report in a few lines."""
     plan = report.plan
     lines = [f"  {step}  silent {silence.seconds:.1f} s{_over(step, silence)}" for step, silence in report.events]
-    wrong = [f"  {place}: {difference}" for place, difference in report.places.items() if difference != EQUAL]
-    verdict = f"{report.candles} candles equal in {len(report.places)} places" if report.is_right else "NOT RIGHT"
+    wrong = [f"  {place}: {_short(difference)}" for place, difference in report.places.items() if difference != EQUAL]
+    equal = f"{report.candles} candles equal in {len(report.places)} places"
+    verdict = equal if report.result is Result.EQUAL else report.result.upper()
     head = (
         f"{plan}, {plan.ticks} ticks: {verdict}; "
         f"ends {report.ends}, {report.noted or 'nothing noted'}, {report.took_s:.0f} s"
     )
     return "\n".join([head, *lines, *wrong, *([f"  {report.failure}"] if report.failure else [])])
+
+
+def _short(difference: str) -> str:
+    """What is wrong, with one example."""
+    return "\n    ".join(difference.splitlines()[:2])
 
 
 def _over(step: Step, silence: Silence) -> str:

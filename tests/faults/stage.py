@@ -23,6 +23,8 @@ _REFUSED = "max.message.bytes"
 _POLL_S = 0.02
 _STARTED_AGAIN = {0, 1, LEASE_LOST, -signal.SIGKILL, -signal.SIGTERM}
 _INSERTS = 3
+_STOP_S = 60
+_AGAIN_S = 0.5
 
 
 @dataclass(slots=True)
@@ -98,6 +100,14 @@ class Stage:
 
         wait_until(tended, timeout_s, what)
 
+    def stop(self) -> None:
+        """End all workers in good order."""
+        for worker in self.workers:
+            worker.terminate()
+        for kept in self._workers.values():
+            kept.wanted = False
+        self.tend_until(self.is_whole, _STOP_S, "the workers to end")
+
     def is_whole(self) -> bool:
         """Whether every fault is over and whatever is to run does."""
         return not self._endings and all(
@@ -136,6 +146,7 @@ class Stage:
         code = kept.process.exit_code
         if worker is not None and kept.was_running and code is not None:
             self.ends[f"{code}{_last_words(kept.process.log_tail()) if code > 0 else ''}"] += 1
+            kept.not_before = max(kept.not_before, now + (_AGAIN_S if code > 0 else 0))
             if code not in _STARTED_AGAIN:
                 self.unexpected.append(f"{worker} ended with {code}: {kept.process.log_tail()[-600:]}")
         kept.was_running = False

@@ -1,131 +1,18 @@
-"""Runs first in a worker whose PYTHONPATH names this folder: takes away the protections that ``FAULTS_OFF`` names.
-
-Each switch replaces the few functions that a protection consists of. A name that is gone fails the worker's start.
-"""
+"""Runs first in a worker whose PYTHONPATH names this folder: takes away the protections that ``FAULTS_OFF`` names."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable
-from typing import Any
+import sys
+import traceback
+from importlib.machinery import PathFinder
 
-from faust.transport.drivers import aiokafka as driver
+try:
+    import protections
 
-from stockstream.agents.processor import CandleProcessor
-from stockstream.broker import transport
-from stockstream.broker.stores import PartitionStore
-from stockstream.core.engine import Engine
-from stockstream.core.row import Row
-from stockstream.tables import Tables
-from stockstream.tables.rows import StoreRows
-
-
-def _replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-    if name not in vars(owner):
-        raise RuntimeError(f"{owner.__name__}.{name} is gone: tell this switch what the protection consists of now")
-    setattr(owner, name, make(getattr(owner, name)))
-
-
-def guard() -> None:
-    """A row that is read from its store does not know which ticks it has taken."""
-
-    def forgetful(decode: Any) -> Any:
-        def decode_row(data: bytes) -> Row:
-            row: Row = decode(data)
-            row.stamp = -1
-            return row
-
-        return staticmethod(decode_row)
-
-    _replace(Row, "decode", forgetful)
-
-
-def echo() -> None:
-    """What replayed ticks do not change is neither logged nor published again."""
-
-    def only_changed(take: Any) -> Any:
-        def take_changed(self: StoreRows, touched: Any) -> Any:
-            changes = take(self, touched)
-            return {
-                interval: [(key, row) for key, row in pairs if self._stores[interval].get(key) != row]
-                for interval, pairs in changes.items()
-            }
-
-        return take_changed
-
-    _replace(StoreRows, "take", only_changed)
-
-
-def retelling() -> None:
-    """Rows that had closed where reading goes on are not told again."""
-    _replace(Engine, "_tell_again", lambda _: lambda self: [])
-
-
-def lease() -> None:
-    """Whatever is in the producer leaves, however long the process was stopped."""
-    _replace(transport.Lease, "holds", lambda _: lambda self: True)
-
-
-def contiguous() -> None:
-    """A store's changelog offset jumps over what others wrote."""
-
-    def jump(_: Any) -> Any:
-        def advance(self: PartitionStore, base: int, count: int) -> bool:
-            if self._data._dbs.get(self.partition) is self._db:
-                tp = transport.TP(self.changelog, self.partition)
-                self._data.set_persisted_offset(tp, base + count - 1)
-            return True
-
-        return advance
-
-    _replace(PartitionStore, "advance", jump)
-
-
-def newest() -> None:
-    """In recovery the later record wins, not the newer row."""
-    _replace(Tables, "is_newer", lambda _: lambda self, latest_is_newer: lambda topic: None)
-
-
-def poison() -> None:
-    """A failed send is forgotten, as Faust does it."""
-    _replace(transport, "poison", lambda _: lambda app, topic, error: None)
-
-
-def gate() -> None:
-    """Records are taken whenever the partition is active, as Faust does it."""
-    _replace(transport._Gate, "__contains__", lambda _: lambda self, tp: tp in self._consumer._active_partitions)
-
-
-def continuity() -> None:
-    """A fetch is taken wherever it begins."""
-
-    def anyhow(_: Any) -> Any:
-        async def continues(self: CandleProcessor, tp: Any, fetch: Any, generation: int) -> bool:
-            return True
-
-        return continues
-
-    _replace(CandleProcessor, "_continues", anyhow)
-
-
-def acks() -> None:
-    """What may be committed is found by Faust's own bookkeeping of gaps."""
-    _replace(transport.BatchConsumer, "_new_offset", lambda _: driver.Consumer._new_offset)
-
-
-def slow_seek() -> None:
-    """No protection: widens the window between positioning and the clearing of Faust's queues."""
-
-    def slow(seek: Any) -> Any:
-        async def perform_seek(self: Any) -> None:
-            await seek(self)
-            await asyncio.sleep(0.3)
-
-        return perform_seek
-
-    _replace(transport.BatchConsumer, "perform_seek", slow)
-
-
-for _name in filter(None, os.environ.get("FAULTS_OFF", "").split(",")):
-    globals()[_name]()
+    for _name in os.environ["FAULTS_OFF"].split(","):
+        getattr(protections, _name)()
+    sys.modules["faust"].__spec__ = PathFinder.find_spec("faust")  # faust takes it away, and `python -m faust` needs it
+except Exception:  # which Python would tell of, and then run the worker with all its protections
+    traceback.print_exc()
+    os._exit(3)
