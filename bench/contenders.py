@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from bench.data import ROOT, Candles, Workload
+from bench.data import ROOT, CandleKey, Candles, Figures, Workload
 from bench.environments import classpath_of, python_of
 from bench.measure import Machine, Run
 from bench.servers import Servers
@@ -60,14 +60,14 @@ def _loop(module: str) -> Callable[[Servers, Workload], tuple[Run, Candles]]:
         with peer_of_its_own(servers.topics) as peer:
             changelog = f"{peer.name}-changelog"
             servers.topics.create(changelog, workload.partitions, config={"cleanup.policy": "compact"})
-            command = [str(python_of("loop")), "-m", f"bench.peers.loop.{module}"]
-            measured = _run([*command, *peer.arguments(servers, workload)])
+            command = [str(python_of("peers/loop")), "-m", f"bench.peers.loop.{module}"]
+            measured = _run([*command, *peer.arguments(servers, workload)], workload)
             return measured, dict(_of_loop(servers.topics, changelog))
 
     return run
 
 
-def _of_loop(topics: Topics, changelog: str) -> Iterator[tuple[tuple[str, str, int], tuple[float, ...]]]:
+def _of_loop(topics: Topics, changelog: str) -> Iterator[tuple[CandleKey, Figures]]:
     row = struct.Struct("<5dq")
     for record in topics.read(changelog):
         assert record.key is not None and record.value is not None  # noqa: PT018 - it writes neither
@@ -80,14 +80,15 @@ def _kafka_streams(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
         measured = _run(
             [
                 *(java(), "-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"),
-                *("-cp", classpath_of("kafka_streams"), "Candles", servers.bootstrap, workload.topic),
+                *("-cp", classpath_of("peers/kafka_streams"), "Candles", servers.bootstrap, workload.topic),
                 *(str(workload.ticks), peer.name, str(peer.schema), str(peer.folder)),
-            ]
+            ],
+            workload,
         )
         return measured, dict(_of_streams(servers.topics, peer.name))
 
 
-def _of_streams(topics: Topics, application: str) -> Iterator[tuple[tuple[str, str, int], tuple[float, ...]]]:
+def _of_streams(topics: Topics, application: str) -> Iterator[tuple[CandleKey, Figures]]:
     row, at = struct.Struct(">5dq"), struct.Struct(">qi")
     for interval in INTERVALS_MS:
         for record in topics.read(f"{application}-c{interval}-changelog"):
@@ -101,21 +102,21 @@ def _python(package: str) -> Callable[[Servers, Workload], tuple[Run, Candles]]:
 
     def run(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
         with peer_of_its_own(servers.topics) as peer:
-            command = [str(python_of(package)), "-m", f"bench.peers.{package}"]
-            measured = _run([*command, *peer.arguments(servers, workload)])
+            command = [str(python_of(f"peers/{package}")), "-m", f"bench.peers.{package}"]
+            measured = _run([*command, *peer.arguments(servers, workload)], workload)
             rows = [json.loads(line) for line in (peer.folder / "candles.jsonl").read_text().splitlines()]
             return measured, {(row[0], row[1], row[2]): tuple(row[3:]) for row in rows}
 
     return run
 
 
-def _run(command: Sequence[str]) -> Run:
+def _run(command: Sequence[str], workload: Workload) -> Run:
     """Run a peer, which measures its window itself and prints it last."""
     machine = Machine()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_LONGEST_S, check=False)
     if done.returncode:
         raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-    return Run(**json.loads(done.stdout.splitlines()[-1]), **machine.shares())
+    return Run(ticks=workload.ticks, **json.loads(done.stdout.splitlines()[-1]), **machine.shares())
 
 
 @contextmanager
@@ -138,11 +139,11 @@ def peer_of_its_own(topics: Topics) -> Iterator[Peer]:
 WORKER, LOOP = "worker", "loop"
 CONTENDERS = [
     Contender(WORKER, run_worker),
-    Contender(LOOP, _loop("scalar"), needs=lambda: python_of("loop")),
-    Contender("loop, vectorised", _loop("vectorised"), needs=lambda: python_of("loop")),
-    Contender("Kafka Streams", _kafka_streams, needs=lambda: classpath_of("kafka_streams")),
+    Contender(LOOP, _loop("scalar"), needs=lambda: python_of("peers/loop")),
+    Contender("loop, vectorised", _loop("vectorised"), needs=lambda: python_of("peers/loop")),
+    Contender("Kafka Streams", _kafka_streams, needs=lambda: classpath_of("peers/kafka_streams")),
     Contender("worker with sink", run_worker_with_sink, rounds=3),
-    Contender("Bytewax", _python("bytewax"), 200_000, 2, lambda: python_of("bytewax")),
-    Contender("Quix Streams", _python("quix"), 200_000, 2, lambda: python_of("quix")),
-    Contender("Faust, an event at a time", _python("faust"), 40_000, 1, lambda: python_of("faust")),
+    Contender("Bytewax", _python("bytewax"), 200_000, 2, lambda: python_of("peers/bytewax")),
+    Contender("Quix Streams", _python("quix"), 200_000, 2, lambda: python_of("peers/quix")),
+    Contender("Faust, an event at a time", _python("faust"), 40_000, 1, lambda: python_of("peers/faust")),
 ]

@@ -11,13 +11,16 @@ from pathlib import Path
 from bench.data import ROOT
 
 HOME = ROOT / ".cache" / "peers"
-_SOURCES = Path(__file__).parent / "peers"
+_BENCH = Path(__file__).parent
 _LONGEST_S = 900
 
 
-def python_of(peer: str) -> Path:
-    """The interpreter of a peer's virtual environment, with what its requirements.txt pins."""
-    home, pins = HOME / peer, _SOURCES / peer / "requirements.txt"
+def python_of(folder: str) -> Path:
+    """The interpreter of a peer's or a tool's virtual environment, with what its requirements.txt pins.
+
+    ``folder`` is its place in ``bench``, as in ``peers/faust``.
+    """
+    home, pins = HOME / Path(folder).name, _BENCH / folder / "requirements.txt"
     if _is_stale(home, pins):
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
         command = [str(home / "bin" / "pip"), "install", "--quiet", "--requirement", str(pins)]
@@ -26,9 +29,9 @@ def python_of(peer: str) -> Path:
     return home / "bin" / "python"
 
 
-def classpath_of(peer: str) -> str:
+def classpath_of(folder: str) -> str:
     """The compiled classes of a peer in Java and the jars that its pom.xml pins."""
-    home, source = HOME / peer, _SOURCES / peer
+    home, source = HOME / Path(folder).name, _BENCH / folder
     sources = [source / "pom.xml", *sorted(source.rglob("*.java"))]
     if _is_stale(home, *sources):
         need = ROOT / "tools" / "need.sh"
@@ -38,15 +41,6 @@ def classpath_of(peer: str) -> str:
         subprocess.run(command, check=True, timeout=_LONGEST_S)
         _stamp(home, *sources)
     return f"{home / 'target' / 'classes'}:{home / 'libs'}/*"
-
-
-def pinned(peer: str, package: str) -> str:
-    """The version of a package that a peer's requirements.txt names."""
-    for line in (_SOURCES / peer / "requirements.txt").read_text().splitlines():
-        name, _, version = line.partition("==")
-        if name == package:
-            return version
-    raise LookupError(f"{peer} does not pin {package}")
 
 
 def _is_stale(home: Path, *sources: Path) -> bool:

@@ -26,7 +26,7 @@ from rich.table import Table
 from bench.arrivals import Reader, Times, of_candles, of_records
 from bench.bare import READY
 from bench.data import ROOT, Workload, check, load
-from bench.measure import Machine, cpu_seconds, save
+from bench.measure import Machine, Shares, cpu_seconds, save
 from bench.servers import Servers, started
 from bench.worker import NOBODY, published, system_of
 from stockstream.testing.wait import wait_until
@@ -117,7 +117,7 @@ def of_bare(servers: Servers, workload: Workload, budget: str) -> Turn:
 @dataclass(frozen=True, slots=True)
 class _Used:
     cpu_share: float
-    machine: dict[str, float]
+    machine: Shares
 
 
 def _feed(servers: Servers, workload: Workload, topic: str, schema_id: int, pid: int) -> tuple[Times, _Used]:

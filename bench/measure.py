@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypedDict
 
 import confluent_kafka
 
@@ -25,6 +26,7 @@ _PACKAGES = ("faust-streaming", "aiokafka", "rocksdict", "fastavro", "confluent-
 class Run:
     """One contender's run; ``cpu_s`` is of its process, all threads, within the window that ``seconds`` measures."""
 
+    ticks: int
     seconds: float
     cpu_s: float
     peak_mb: float
@@ -32,8 +34,14 @@ class Run:
     """Share of the machine's processor time that its hypervisor gave to others, 0 to 1."""
     idle: float
     """Share of it that nobody used: near 0 the contenders had to wait for each other, or for a stranger."""
-    ticks: int = 0
     round: int = 0
+
+
+class Shares(TypedDict):
+    """As in `Run`."""
+
+    stolen: float
+    idle: float
 
 
 def cpu_seconds(pid: int) -> float:
@@ -70,8 +78,8 @@ class Machine:
     def __init__(self) -> None:
         self._before = _jiffies()
 
-    def shares(self) -> dict[str, float]:
-        """``stolen`` and ``idle``, of all processor time since."""
+    def shares(self) -> Shares:
+        """Of all processor time since."""
         spent = [after - before for before, after in zip(self._before, _jiffies(), strict=True)]
         total = max(1, sum(spent))
         return {"stolen": spent[7] / total, "idle": (spent[3] + spent[4]) / total}

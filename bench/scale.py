@@ -62,7 +62,7 @@ def main() -> None:
     arguments.add_argument("--partitions", type=int, nargs="+", default=PARTITIONS)
     arguments.add_argument("--stock-rows", type=int, default=50_000)
     given = arguments.parse_args()
-    python_of("faust")
+    python_of("peers/faust")
     console = Console()
     sizes: list[Size] = []
     with started() as servers:
@@ -136,7 +136,7 @@ def of_stock(servers: Servers, rows: int) -> Recovery:
             keyed = ((json.dumps(f"BENCH:S{number:06d}").encode(), row) for number in range(count))
             servers.topics.produce(f"{peer.name}-rows-changelog", keyed)
             workload = Workload(count)
-            command = [str(python_of("faust")), "-m", "bench.peers.faust.recovery"]
+            command = [str(python_of("peers/faust")), "-m", "bench.peers.faust.recovery"]
             command += peer.arguments(servers, workload, topic=peer.name)
             begin_s = time.monotonic()
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)

@@ -58,7 +58,7 @@ def take_turns(
             reference = servers.candles_of(part)
             run, found = contender.run(servers, part)
             check(contender.name, found, reference)
-            runs[contender.name].append(replace(run, ticks=part.ticks, round=number))
+            runs[contender.name].append(replace(run, round=number))
             told = f"{part.ticks / run.seconds:,.0f} ticks/s, {len(found):,} candles, all equal"
             console.print(f"round {number + 1}: {contender.name}: {told}")
     return runs

@@ -106,6 +106,7 @@ def measure(system: System, workload: Workload, worker: WorkerProcess, sink: boo
     if sink:
         system.wait_drained(_LONGEST_S)
     return Run(
+        ticks=workload.ticks,
         seconds=time.monotonic() - begin_s,
         cpu_s=cpu_seconds(worker.pid) - cpu_s,
         peak_mb=peak_mb(worker.pid),
