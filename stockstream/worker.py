@@ -34,7 +34,7 @@ from stockstream.logs import Repeats
 from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, Candle, Latest
 from stockstream.settings import Settings
 from stockstream.sources.catalog import source_of
-from stockstream.startup import check_port, claim, end, leave_on_signals, patiently
+from stockstream.startup import check_port, claim, collect_seldom, end, leave_on_signals, patiently
 from stockstream.tables import Tables, declare
 from stockstream.web import routes
 from stockstream.web.health import Check, live_view_check
@@ -65,6 +65,7 @@ class Worker(faust.Worker):
             self.loop.run_until_complete(self.app.runtime.prepare())
         except StockstreamError as error:
             end(error)
+        collect_seldom()
         super().execute_from_commandline()
 
     def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
