@@ -30,11 +30,13 @@ _BATCH_S = 0.02
 _STALLED_S = 120
 
 
-def market(seed: int, count: int, late: float = 0.0) -> Iterator[Tick]:
+def market(seed: int, count: int, late: float = 0.0, has_ids: bool = True) -> Iterator[Tick]:
     """Trades of all symbols, up to four seconds out of order, one in fifty delivered twice.
 
-    This share of them is ``late``: by up to five minutes, so that it changes candles that have closed.
+    This share of them is ``late``: by up to five minutes, so that it changes candles that have closed. Without ids none
+    comes twice.
     """
+    without_ids = WITHOUT_IDS if has_ids else set(SYMBOLS)
     rng = random.Random(seed)
     price = {symbol: rng.uniform(0.01, 900) for symbol in SYMBOLS}
     ids: Counter[str] = Counter()
@@ -44,7 +46,7 @@ def market(seed: int, count: int, late: float = 0.0) -> Iterator[Tick]:
         received = BEGIN_MS + n * STEP_MS
         if n > 100 and rng.random() < 0.02:
             again = before[-rng.randrange(1, 100)]
-            if again.symbol not in WITHOUT_IDS:
+            if again.symbol not in without_ids:
                 before.append(replace(again, producer_timestamp=received))
                 yield before[-1]
                 continue
@@ -57,7 +59,7 @@ def market(seed: int, count: int, late: float = 0.0) -> Iterator[Tick]:
                 received - rng.randrange(LATEST_MS if is_late else 4000),
                 round(price[symbol], 6),
                 round(rng.expovariate(0.1), 8),
-                trade_id=-1 if symbol in WITHOUT_IDS else ids[symbol],
+                trade_id=-1 if symbol in without_ids else ids[symbol],
                 producer_timestamp=received,
                 exchange="binance",
                 source="binance",

@@ -23,6 +23,7 @@ def _plan(steps: Iterable[Step], load_s: float, workers: tuple[str, ...] = ("w0"
 
 
 _KILLS = _plan([Step(5, Kind.KILL, "w0"), Step(11, Kind.WIPE, "w1"), Step(17, Kind.RESTART, "w0")], 22)
+_NAMELESS = replace(_KILLS, has_ids=False)  # else the ids of trades tell most of what is read again
 _REFUSALS = _plan([Step(at_s, Kind.REFUSE, "1m", 1.5) for at_s in (4, 11)], 18, ("w0",))
 _ZOMBIES = _plan(
     [
@@ -51,7 +52,7 @@ class Control:
 
 
 CONTROLS = (
-    Control(_KILLS, ("guard",)),
+    Control(_NAMELESS, ("guard",)),
     Control(_REFUSALS, ("echo",)),
     Control(_REFUSALS, ("poison",)),
     Control(_ZOMBIES, ("lease",)),

@@ -70,6 +70,7 @@ class Plan:
     load_s: float = LOAD_S
     ticks: int = int(LOAD_S * TICKS_PER_S)
     late: float = 0.1
+    has_ids: bool = True
     workers: tuple[str, ...] = ("w0", "w1")
     off: tuple[str, ...] = ()
     settings: dict[str, str] = field(default_factory=lambda: dict(QUICK))

@@ -144,7 +144,7 @@ def _run(plan: Plan, stage: Stage, report: Report) -> None:
         stage.join(name)
     stage.tend_until(lambda: _is_ready(stage), PATIENCE_S, "the first workers")
     events_ms: list[int] = []
-    load = Load(system, market(plan.seed, plan.ticks, plan.late), plan.ticks, plan.load_s)
+    load = Load(system, market(plan.seed, plan.ticks, plan.late, plan.has_ids), plan.ticks, plan.load_s)
     try:
         began_s = time.monotonic()
         for step in plan.steps:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from faults.__main__ import CI_SEEDS
+from faults.kills import kill_plan
 from faults.plan import BROKERS, LOAD_S, NAMES, SESSION_S, WORKERS, Kind, Plan, Step, random_plan
 
 MANY = range(300)
@@ -54,3 +55,12 @@ def test_a_plan_tells_its_seed_and_what_it_lacks() -> None:
     assert str(plan) == "seed 7: 1 broker(s), dynamic group, 1 faults"
     assert str(replace(plan, off=("lease",))).endswith(", without lease")
     assert str(Step(3, Kind.FREEZE, "w1", 9)) == "  3.0 s freeze w1 9.0 s"
+
+
+def test_as_many_kills_as_asked_for_lie_inside_the_replay() -> None:
+    plan = kill_plan(1, 200, 1_000_000)
+    assert len(plan.steps) == 200
+    assert {step.kind for step in plan.steps} == {Kind.KILL, Kind.WIPE}
+    assert {step.target for step in plan.steps} == set(plan.workers)
+    assert plan.steps[-1].at_s < plan.load_s < 25 * 60
+    assert kill_plan(1, 200, 1_000_000) == plan
