@@ -6,6 +6,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTHON ?= python3
 SERVERS := .cache/servers
+BENCH := throughput live scale profile
 stamp = $(shell cat $(1) | sha256sum | cut -c1-12)
 LOCKED := .venv/locked-$(call stamp,requirements.lock)
 INSTALLED := .venv/installed-$(call stamp,requirements.lock pyproject.toml)
@@ -52,8 +53,13 @@ images: setup
 demo: $(INSTALLED)
 	$(BIN)/stockstream demo $(DEMO)
 
-bench: setup
-	$(BIN)/python -m bench.throughput
+# All benchmarks and the tables of docs/performance.md, in ten minutes; one by name: make bench BENCH=throughput
+bench: $(INSTALLED) servers
+	for each in $(BENCH); do $(BIN)/python -m bench.$$each || exit 1; done
+	$(BIN)/python -m bench.report --write
+
+bench-%:
+	$(MAKE) bench BENCH=$*
 
 $(LOCKED):
 	@tools/need.sh venv $(PYTHON)
