@@ -83,8 +83,8 @@ class Backlog:
     def skip(self, record: Record, now_s: float) -> None:
         """Note that a record was read, though nothing of it needs to be stored."""
         partition = partition_of(record)
-        first, _ = self._spans.get(partition, (record.offset, 0))
-        self._spans[partition] = (first, record.offset + 1)
+        held = self._spans.get(partition)
+        self._spans[partition] = (record.offset if held is None else held[0], record.offset + 1)
         if self._since_s is None:
             self._since_s = now_s
 

@@ -33,7 +33,7 @@ def partition_of(record: Record) -> Partition:
     return (record.topic, record.partition)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Row(Generic[T]):
     """One row to insert, and the record it came in, for ``dead-letters``."""
 

@@ -26,6 +26,7 @@ _T = TypeVar("_T")
 _CANDLE_COLUMNS = tuple(f.name for f in fields(Candle))
 _CANDLE_TIMES = {"window_start", "window_end", "session_open", "session_close"}
 _TICK_COLUMNS = tuple(f.name for f in fields(Tick))
+_TICK_NULLABLE = tuple(f.name for f in fields(Tick) if f.default is None)
 _ORIGIN_COLUMNS = ("verdict", "topic", "partition", "offset")
 
 # Server codes that say "this row can never be stored": not parsed, not converted, out of range, constraint violated.
@@ -171,18 +172,21 @@ class ClickHouseSink:
         )
 
     def _insert_candles(self, candles: Sequence[Candle]) -> None:
-        columns = [list(map(attrgetter(name), candles)) for name in _CANDLE_COLUMNS]
-        self._insert("candles_store", _CANDLE_COLUMNS, columns)
+        self._insert("candles_store", _columns(_CANDLE_COLUMNS, candles))
 
     def _insert_ticks(self, ticks: Sequence[ArchivedTick]) -> None:
-        columns = [list(map(attrgetter(f"tick.{name}"), ticks)) for name in _TICK_COLUMNS]
-        columns += [list(map(attrgetter(name), ticks)) for name in _ORIGIN_COLUMNS]
-        columns.append([self._epoch] * len(ticks))
-        self._insert("ticks", (*_TICK_COLUMNS, *_ORIGIN_COLUMNS, "epoch"), columns)
+        columns = _columns(_TICK_COLUMNS, [archived.tick for archived in ticks])
+        # Most sources never fill most of these; what is left out is null.
+        empty = [name for name in _TICK_NULLABLE if columns[name].count(None) == len(ticks)]
+        for name in empty:
+            del columns[name]
+        self._insert("ticks", columns | _columns(_ORIGIN_COLUMNS, ticks) | {"epoch": [self._epoch] * len(ticks)})
 
-    def _insert(self, table: str, names: Sequence[str], columns: list[list[Any]]) -> None:
+    def _insert(self, table: str, columns: dict[str, list[Any]]) -> None:
         client = self._connected(self._writer)
-        client.insert(table, columns, column_names=names, database=self._database, column_oriented=True)
+        client.insert(
+            table, list(columns.values()), column_names=list(columns), database=self._database, column_oriented=True
+        )
 
     def _select(self, sql: str, parameters: dict[str, Any]) -> Sequence[Sequence[Any]]:
         return self._connected(self._reader).query(sql, parameters=parameters).result_rows
@@ -197,6 +201,10 @@ class ClickHouseSink:
             if client is not None:
                 client.close()
         self._writer = self._reader = None
+
+
+def _columns(names: Sequence[str], rows: Sequence[object]) -> dict[str, list[Any]]:
+    return {name: list(map(attrgetter(name), rows)) for name in names}
 
 
 def _root(error: BaseException) -> OSError | None:
