@@ -27,7 +27,7 @@ _ONE = np.uint64(1)
 _NINTH = np.uint64(56)
 _PRESENT = np.uint8(2)
 _CONTINUED = np.uint8(0x80)
-_NOT_SHORT = np.uint8(0x81)  # of a text's length: its sign, or the sign that another byte follows
+_NEGATIVE = np.uint8(1)
 # Seven bits of every byte become 14 of every two, 28 of every four, 56 of eight.
 _SQUEEZES = tuple(
     (np.uint64(low), np.uint64(high), np.uint64(shift))
@@ -178,9 +178,9 @@ class Walk:
         """
         byte = self._byte()
         sizes = (byte.astype(np.int64) >> 1) + 1
-        longest = int(sizes.max(initial=1))
-        if longest > most * WORD_BYTES or (byte & _NOT_SHORT).any():
-            wrong = (sizes > most * WORD_BYTES) | (byte & _NOT_SHORT != 0)
+        longest = int(sizes.max(initial=1))  # and longer than any text if another byte of the length follows
+        if longest > most * WORD_BYTES or (byte & _NEGATIVE).any():
+            wrong = (sizes > most * WORD_BYTES) | (byte & _NEGATIVE != 0)
             self.bad |= wrong
             sizes[wrong] = 1
             longest = int(sizes.max(initial=1))

@@ -132,8 +132,15 @@ ODD: dict[str, Pair] = {
     "a byte too few": (pair(TICK)[0], encode(TICK)[:-1]),
     "a byte too many": (pair(TICK)[0], encode(TICK) + b"\0"),
     "a branch that the union has not": (pair(TICK)[0], encode(TICK)[:-1] + b"\4"),
+    "another such branch, with a value": (b"A", encode(Tick("A", 1, until=5))[:-3] + b"\4\x0a\0"),
+    "a symbol of negative length": (b"A", altered(Tick("A", 1), 5, 3)),
+    "a venue of negative length": (b"A", encode(Tick("A", 1, exchange="X")).replace(b"\2X", b"\3X")),
+    "a negative length, and no venue": (b"A", encode(Tick("A", 1, exchange="X")).replace(b"\2X", b"\1")),
+    "a negative kind": (b"A", encode(Tick("A", 1)).replace(b"\1\1\0", b"\1\1\1", 1)),
     "an unknown kind": (b"A", encode(Tick("A", 1)).replace(b"\1\1\0", b"\1\1\x0a", 1)),
     "a time of ten bytes": (b"A", encode(Tick("A", 1)).replace(b"A\2", b"A" + TEN_BYTES)),
+    "a time without an end": (b"A", encode(Tick("A", 1)).replace(b"A\2", b"A" + b"\xff" * 9)),
+    "an exchange that is no UTF-8": (b"A", encode(Tick("A", 1, exchange="X")).replace(b"\2X", b"\2\xff")),
     "a timestamp that is not ASCII": pair(replace(TICK, timestamp="１７")),
 }
 
