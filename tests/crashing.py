@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -12,7 +11,7 @@ from columns import parted
 from stockstream.core.engine import Engine
 from stockstream.core.publish import candle_of
 from stockstream.core.row import Row, row_closed_at, row_is_closed
-from stockstream.core.rows import Address
+from stockstream.core.rows import Address, Rows
 from stockstream.core.verdict import Policy
 from stockstream.models import Candle, Tick, Verdict
 
@@ -21,52 +20,31 @@ CandleKey = tuple[str, str, str, int]
 NEVER_LATE = Policy(accepted_lateness_ms=None)
 
 
-class ByteRows:
+class ByteRows(Rows):
     """Rows whose objects live for one batch; only what was put is kept."""
 
     def __init__(self, stored: Stored) -> None:
+        super().__init__()
         self.stored = dict(stored)
-        self._loaded: dict[Address, Row | None] = {}
-        self._changed: dict[Address, None] = {}
-
-    def get(self, at: Address) -> Row | None:
-        if at not in self._loaded:
-            data = self.stored.get(at)
-            self._loaded[at] = None if data is None else Row.decode(data)
-        return self._loaded[at]
-
-    def put(self, at: Address, row: Row) -> None:
-        self._loaded[at] = row
-        self._changed[at] = None
-
-    def delete(self, at: Address) -> None:
-        self._loaded[at] = None
-        self._changed[at] = None
-
-    def _starts(self, at: Address) -> list[int]:
-        known = {other for other in self.stored if other not in self._loaded}
-        known |= {other for other, row in self._loaded.items() if row is not None}
-        return sorted(start for interval, key, start in known if (interval, key) == at[:2])
-
-    def before(self, at: Address) -> int | None:
-        starts = self._starts(at)
-        index = bisect_left(starts, at[2])
-        return starts[index - 1] if index else None
-
-    def after(self, at: Address) -> int | None:
-        starts = self._starts(at)
-        index = bisect_right(starts, at[2])
-        return starts[index] if index < len(starts) else None
+        for interval, key, start in sorted(stored):
+            self.series(interval, key).starts.append(start)
 
     def store(self, touched: Iterable[Address]) -> None:
-        for at in {**self._changed, **dict.fromkeys(touched)}:
-            row = self.get(at)
-            if row is None:
-                self.stored.pop(at, None)
-            else:
-                self.stored[at] = row.encode()
-        self._loaded.clear()
-        self._changed.clear()
+        for interval, key, start in touched:
+            self.series(interval, key).touch(start)
+        for series in self._active:
+            for start in series.changed:
+                at, row = (series.interval, series.key, start), series.held[start]
+                if row is None:
+                    self.stored.pop(at, None)
+                else:
+                    self.stored[at] = row.encode()
+            series.held.clear()
+            series.changed.clear()
+        self._active.clear()
+
+    def _read(self, at: Address) -> Row | None:
+        return Row.decode(self.stored[at])
 
 
 @dataclass

@@ -10,7 +10,7 @@ from rocksdict import Options, Rdict
 
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.publish import candle_of
-from stockstream.core.rows import Address, MemoryRows
+from stockstream.core.rows import Address, Rows
 from stockstream.models import Candle
 from stockstream.tables import table_name
 from stockstream.tables.rows import decode_key
@@ -61,7 +61,7 @@ def by_tables(worker: WorkerProcess, symbols: Iterable[str]) -> Found:
 
 def by_changelog(system: System, in_log_order: bool) -> Found:
     """The changelogs of the tables: of each row the newest state, or the one that comes last in the log."""
-    rows = MemoryRows()
+    rows = Rows()
     for at, row in rows_of(system, in_log_order):
         rows.put(at, row)
     made = (candle_of(rows, at, row) for at, row in rows_of(system, in_log_order))

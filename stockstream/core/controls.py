@@ -9,22 +9,22 @@ from __future__ import annotations
 
 from stockstream.core.interval import INTERVALS_MS, session_bounds, trading_day, window_start
 from stockstream.core.row import Row
-from stockstream.core.rows import Address, Key, Rows
+from stockstream.core.rows import Address, Key, Rows, Series
 from stockstream.models import Tick
 
 
-def new_row(rows: Rows, topic_id: int, at: Address) -> Row:
+def new_row(series: Series, topic_id: int, start: int) -> Row:
     """A row for a window that has none yet, knowing what the row before it knows."""
     row = Row(topic_id)
-    interval, key, start = at
-    earlier = rows.before(at)
-    before = None if earlier is None else rows.get((interval, key, earlier))
+    earlier = series.before(start)
+    before = None if earlier is None else series.get(earlier)
     if earlier is not None and before is not None:
         row.start_ms = max(before.start_ms, before.joined_ms)
-        row.gap_until_ms = before.gap_until_ms
-        row.gap = before.gap_until_ms > start
-        opened, _ = trading_day(start)
-        row.blind = before.blind if earlier >= opened else before.gap_until_ms > opened
+        if before.gap_until_ms:
+            row.gap_until_ms = before.gap_until_ms
+            row.gap = before.gap_until_ms > start
+            opened, _ = trading_day(start)
+            row.blind = before.blind if earlier >= opened else before.gap_until_ms > opened
     return row
 
 
@@ -41,17 +41,18 @@ def mark(rows: Rows, topic_id: int, stamp: int, tick: Tick, key: Key, oldest_ms:
     concerned: list[Address] = []
     for interval in INTERVALS_MS:
         reached: int | None = window_start(interval, kept_ms)
+        series = rows.series(interval, key)
         while reached is not None and (tick.kind == "start" or trading_day(reached)[0] <= last_ms):
             at = (interval, key, reached)
-            row = rows.get(at) or new_row(rows, topic_id, at)
+            row = series.get(reached) or new_row(series, topic_id, reached)
             if tick.kind == "start":
                 _mark_start(at, row, first_ms)
             else:
                 _mark_gap(at, row, first_ms, last_ms)
             row.stamp = max(row.stamp, stamp)
-            rows.put(at, row)
+            series.put(reached, row)
             concerned.append(at)
-            reached = rows.after(at)
+            reached = series.after(reached)
     return concerned
 
 

@@ -10,17 +10,18 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from stockstream.core.batch import Batch, Piece, Stamped, add_ticks, piece_of, session_of
 from stockstream.core.columns import Columns
 from stockstream.core.controls import mark, new_row
-from stockstream.core.interval import INTERVALS_MS, LEDGER, session_bounds, window_start
+from stockstream.core.interval import INTERVALS_MS, session_bounds
 from stockstream.core.partial import Partial, fold
 from stockstream.core.publish import candle_of
 from stockstream.core.reduce import add_columns
 from stockstream.core.retention import Retention
 from stockstream.core.row import Row, candle_version, stamp
-from stockstream.core.rows import Address, Key, Rows
+from stockstream.core.rows import Address, Key, Rows, Series
 from stockstream.core.verdict import Policy
 from stockstream.core.volume import next_counted
 from stockstream.core.watermark import Clocks
@@ -35,6 +36,17 @@ class Applied:
 
     batch: Batch
     touched: dict[Address, None] = field(default_factory=dict)
+
+
+class _Line:
+    """The rows of one interval and symbol that a batch merges into, by window start."""
+
+    __slots__ = ("length_ms", "open", "series")
+
+    def __init__(self, series: Series) -> None:
+        self.series = series
+        self.length_ms = INTERVALS_MS[series.interval]
+        self.open: dict[int, _Open] = {}
 
 
 @dataclass(slots=True)
@@ -116,19 +128,18 @@ class Engine:
             add_columns(batch, self.policy, columns, stamp(epoch, 0))
         applied = Applied(batch)
         self._refuse(topic_id, batch)
-        opened: dict[Address, _Open] = {}
+        lines: dict[Key, list[_Line]] = {}
         for (key, minute), piece in batch.pieces.items():
-            self._apply_minute(topic_id, key, minute, piece, applied, opened)
-        for at, target in opened.items():
-            if not target.is_new:
-                self.rows.put(at, target.row)
+            found = lines.get(key)
+            if found is None:
+                found = lines[key] = [_Line(self.rows.series(interval, key)) for interval in INTERVALS_MS]
+            self._apply_minute(topic_id, found, minute, piece, batch)
+        for line in chain.from_iterable(lines.values()):
+            self._keep(line, applied)
         # Controls come last: they raise stamps, and a stamp must not hide a tick of the same batch.
         for stamped in batch.controls:
             self._apply_control(topic_id, stamped, applied)
         self._refuse_quotes(topic_id, batch)
-        for at, target in opened.items():
-            if not target.row.closed:
-                self._await_close(at, target.row)
         for piece in (*batch.pieces.values(), *batch.quotes.values()):
             for name, reached_ms in piece.clocks:
                 self.clocks.move(name, reached_ms, now_ms)
@@ -223,30 +234,29 @@ class Engine:
             if row is not None and not row.closed:
                 self._await_close(at, row)
 
-    def _apply_minute(
-        self,
-        topic_id: int,
-        key: Key,
-        minute: int,
-        piece: Piece,
-        applied: Applied,
-        opened: dict[Address, _Open],
-    ) -> None:
-        """Merge the ticks of one symbol and minute into the rows of every interval."""
-        end = applied.batch.last
-        at = (LEDGER, key, minute)
-        target = self._open(topic_id, at, end, opened)
+    def _apply_minute(self, topic_id: int, lines: list[_Line], minute: int, piece: Piece, batch: Batch) -> None:
+        """Merge the ticks of one symbol and minute into the rows of every interval, the ledger's first."""
+        target = self._open(topic_id, lines[0], minute, batch.last)
         self._forget_duplicates(target.row)
-        share = _share(target, piece, applied.batch)
+        share = _share(target, piece, batch)
         # The first tick names the clock: which one comes first in a batch is chance.
         clock = piece.clocks[0][0]
-        for interval in INTERVALS_MS:
-            if interval != LEDGER:
-                at = (interval, key, window_start(interval, minute))
-                target = self._open(topic_id, at, end, opened)
+        for line in lines:
+            start = minute - minute % line.length_ms
+            target = line.open.get(start) or self._open(topic_id, line, start, batch.last)
             target.row.clock = target.row.clock or clock
             _merge(target, share)
+
+    def _keep(self, line: _Line, applied: Applied) -> None:
+        """Store what was merged into, and have it closed in time."""
+        interval, key = line.series.interval, line.series.key
+        for start, target in line.open.items():
+            if not target.is_new:
+                line.series.put(start, target.row)
+            at = (interval, key, start)
             applied.touched[at] = None
+            if not target.row.closed:
+                self._await_close(at, target.row)
 
     def _refuse(self, topic_id: int, batch: Batch) -> None:
         """Take the ticks that no row may take out of their pieces."""
@@ -284,17 +294,18 @@ class Engine:
                 return row.topic_id != topic_id
         return False
 
-    def _open(self, topic_id: int, at: Address, end: int, opened: dict[Address, _Open]) -> _Open:
-        """The row at ``at`` for merging into; ``end`` is the stamp of the batch's last tick."""
-        found = opened.get(at)
+    def _open(self, topic_id: int, line: _Line, start: int, end: int) -> _Open:
+        """The row at ``start`` for merging into; ``end`` is the stamp of the batch's last tick."""
+        found = line.open.get(start)
         if found is None:
-            row = self.rows.get(at)
+            series = line.series
+            row = series.get(start)
             is_new = row is None
             if row is None:
-                row = new_row(self.rows, topic_id, at)
-                self.rows.put(at, row)
-                self._retention.evict(at, end, self.committed)
-            found = opened[at] = _Open(row, row.stamp, is_new)
+                row = new_row(series, topic_id, start)
+                series.put(start, row)
+                self._retention.evict(series, start, end, self.committed)
+            found = line.open[start] = _Open(row, row.stamp, is_new)
         return found
 
     def _await_close(self, at: Address, row: Row) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from stockstream.core.engine import Engine
 from stockstream.core.publish import candle_of, volume_text
 from stockstream.core.row import stamp
-from stockstream.core.rows import MemoryRows
+from stockstream.core.rows import Rows
 from stockstream.core.verdict import Policy
 from stockstream.models import Candle, Tick, Verdict
 
@@ -18,7 +18,7 @@ class OfflineEngine:
 
     def __init__(self, policy: Policy | None = None) -> None:
         """``policy`` defaults to one that finds nothing late."""
-        self._rows = MemoryRows()
+        self._rows = Rows()
         self._engine = Engine(self._rows, policy or Policy(accepted_lateness_ms=None))
         self._next_offset = 0
         self.verdicts: Counter[Verdict] = Counter()

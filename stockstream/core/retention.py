@@ -11,7 +11,7 @@ from operator import itemgetter
 
 from stockstream.core.batch import Minute, Piece, Stamped
 from stockstream.core.interval import INTERVALS_MS, LEDGER, window_start
-from stockstream.core.rows import Address, Key, Rows
+from stockstream.core.rows import Address, Key, Rows, Series
 from stockstream.core.volume import preceding
 
 _END_OF_TIME = 1 << 62
@@ -76,15 +76,15 @@ class Retention:
             reached = self._rows.before((LEDGER, key, reached))
         return None
 
-    def evict(self, at: Address, stamp: int, committed: int | None) -> None:
-        """A tick of a batch that ends at ``stamp`` has opened the row ``at``: forget what has become too old.
+    def evict(self, series: Series, start: int, stamp: int, committed: int | None) -> None:
+        """A tick of a batch that ends at ``stamp`` has opened the row at ``start``: forget what has become too old.
 
         Nothing goes that may be read again, being above ``committed`` (None: nothing will be). And the anchor must
         have been stored with what it takes over before the rows behind it go: a crash may bring back its older state.
         """
-        if self._keep_ms is None:
+        interval, key = series.interval, series.key
+        if self._keep_ms is None or series.starts[0] > start - self._keep_ms - INTERVALS_MS[interval]:
             return
-        interval, key, start = at
         waiting = self._anchors.get((interval, key))
         if waiting is None:
             waiting = self._freeze(interval, key, start - self._keep_ms, stamp)

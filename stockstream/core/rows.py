@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 from stockstream.core.row import Row
 
@@ -14,67 +13,131 @@ Key = tuple[str, str]
 Address = tuple[str, Key, int]
 """(interval, key, window start ms)."""
 
+_UNREAD = Row(-1)
 
-class Rows(Protocol):
-    """The rows of one partition.
 
-    A row given out may be changed by the engine, which then puts it back; until the batch ends, the same address gives
+class Series:
+    """The rows of one interval and key, by window start; ``changed`` are those that were put or deleted.
+
+    A row given out may be changed by the engine, which then puts it back; until the batch ends, the same start gives
     the same object.
     """
 
+    __slots__ = ("_active", "_read", "changed", "held", "interval", "key", "starts")
+
+    def __init__(self, interval: str, key: Key, read: Callable[[Address], Row | None], active: list[Series]) -> None:
+        """``read`` finds rows that are not held; the series adds itself to ``active`` when it holds something."""
+        self.interval = interval
+        self.key = key
+        self._read = read
+        self._active = active
+        self.starts: list[int] = []
+        self.held: dict[int, Row | None] = {}
+        self.changed: dict[int, None] = {}
+
+    def get(self, start: int) -> Row | None:
+        """The row at ``start``."""
+        row = self.held.get(start, _UNREAD)
+        if row is not _UNREAD:
+            return row
+        row = self._read((self.interval, self.key, start)) if self._has(start) else None
+        if row is not None:
+            self._hold(start, row)
+        return row
+
+    def put(self, start: int, row: Row) -> None:
+        """Store a row."""
+        if self.held.get(start) is not row:
+            starts = self.starts
+            if not starts or start > starts[-1]:
+                starts.append(start)
+            elif not self._has(start):
+                insort(starts, start)
+            self._hold(start, row)
+        self.changed[start] = None
+
+    def delete(self, start: int) -> None:
+        """Forget a row."""
+        if self._has(start):
+            del self.starts[bisect_left(self.starts, start)]
+            self._hold(start, None)
+            self.changed[start] = None
+
+    def touch(self, start: int) -> None:
+        """Have the row at ``start`` stored again, changed or not."""
+        if start not in self.changed:
+            self._hold(start, self.get(start))
+            self.changed[start] = None
+
+    def before(self, start: int) -> int | None:
+        """Start of the nearest earlier row."""
+        starts = self.starts
+        if not starts:
+            return None
+        if start > starts[-1]:
+            return starts[-1]
+        index = bisect_left(starts, start)
+        return starts[index - 1] if index else None
+
+    def after(self, start: int) -> int | None:
+        """Start of the nearest later row."""
+        starts = self.starts
+        index = bisect_right(starts, start)
+        return starts[index] if index < len(starts) else None
+
+    def _has(self, start: int) -> bool:
+        starts = self.starts
+        if not starts or start > starts[-1]:
+            return False
+        return starts[bisect_left(starts, start)] == start
+
+    def _hold(self, start: int, row: Row | None) -> None:
+        if not self.held:
+            self._active.append(self)
+        self.held[start] = row
+
+
+class Rows:
+    """The rows of one partition. By itself it holds all of them, in memory; a subclass reads those not held."""
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[str, Key], Series] = {}
+        self._active: list[Series] = []
+
+    def series(self, interval: str, key: Key) -> Series:
+        """Those of one interval and key, there may be none yet."""
+        found = self._series.get((interval, key))
+        if found is None:
+            found = self._series[interval, key] = Series(interval, key, self._read, self._active)
+        return found
+
     def get(self, at: Address) -> Row | None:
         """The row at an address."""
+        return self.series(at[0], at[1]).get(at[2])
 
     def put(self, at: Address, row: Row) -> None:
         """Store a row."""
+        self.series(at[0], at[1]).put(at[2], row)
 
     def delete(self, at: Address) -> None:
         """Forget a row."""
+        self.series(at[0], at[1]).delete(at[2])
 
     def before(self, at: Address) -> int | None:
         """Start of the nearest earlier row of the same interval and key."""
+        return self.series(at[0], at[1]).before(at[2])
 
     def after(self, at: Address) -> int | None:
         """Start of the nearest later row of the same interval and key."""
-
-
-class MemoryRows:
-    """Rows in memory: the offline host, and tests."""
-
-    def __init__(self) -> None:
-        self._rows: dict[Address, Row] = {}
-        self._starts: dict[tuple[str, Key], list[int]] = {}
-
-    def get(self, at: Address) -> Row | None:
-        """See `Rows`."""
-        return self._rows.get(at)
-
-    def put(self, at: Address, row: Row) -> None:
-        """See `Rows`."""
-        if at not in self._rows:
-            insort(self._starts.setdefault(at[:2], []), at[2])
-        self._rows[at] = row
-
-    def delete(self, at: Address) -> None:
-        """See `Rows`."""
-        if self._rows.pop(at, None) is not None:
-            self._starts[at[:2]].remove(at[2])
-
-    def before(self, at: Address) -> int | None:
-        """See `Rows`."""
-        starts = self._starts.get(at[:2], [])
-        index = bisect_left(starts, at[2])
-        return starts[index - 1] if index else None
-
-    def after(self, at: Address) -> int | None:
-        """See `Rows`."""
-        starts = self._starts.get(at[:2], [])
-        index = bisect_right(starts, at[2])
-        return starts[index] if index < len(starts) else None
+        return self.series(at[0], at[1]).after(at[2])
 
     def addresses(self, interval: str) -> Iterator[Address]:
         """Every address of an interval, by symbol, session and start."""
-        for kind, key in sorted(self._starts):
+        for kind, key in sorted(self._series):
             if kind == interval:
-                for start in self._starts[kind, key]:
+                for start in self._series[kind, key].starts:
                     yield kind, key, start
+
+    def _read(self, at: Address) -> Row | None:
+        """A row that is stored elsewhere."""
+        raise LookupError(f"no row is stored elsewhere: {at}")

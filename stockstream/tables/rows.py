@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import cast
 from functools import lru_cache
 
 from stockstream.broker.stores import PartitionStore
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.row import Row, row_closed_at, row_is_closed, row_place
-from stockstream.core.rows import Address, Key
+from stockstream.core.rows import Address, Key, Rows
 
 Changes = dict[str, list[tuple[bytes, bytes | None]]]
 """By interval: encoded keys and rows (None: deleted) to be stored and logged."""
@@ -41,18 +39,13 @@ def decode_key(data: bytes) -> tuple[Key, int]:
     return (symbol, session), round(float(window[: window.index(b",")]) * 1000)
 
 
-_NOT_LOADED = object()
-
-
-class StoreRows:
-    """Implements `stockstream.core.rows.Rows` over stores; what a batch changes is kept until it is taken."""
+class StoreRows(Rows):
+    """Rows in stores; what a batch reads and changes is held until it is taken."""
 
     def __init__(self, stores: Mapping[str, PartitionStore]) -> None:
         """``stores``: the partition's store of each interval."""
+        super().__init__()
         self._stores = stores
-        self._starts: dict[tuple[str, Key], list[int]] = {}
-        self._loaded: dict[Address, Row | None] = {}
-        self._changed: dict[Address, None] = {}
         self.places: dict[int, int] = {}
 
     def load(self, committed: Callable[[int], int]) -> Iterator[tuple[Address, Row]]:
@@ -65,66 +58,22 @@ class StoreRows:
         for interval, store in self._stores.items():
             for data, value in store.items():
                 key, start = decode_key(data)
-                self._starts.setdefault((interval, key), []).append(start)
+                self.series(interval, key).starts.append(start)
                 topic_id, at = row_place(value)
                 self.places[topic_id] = max(at, self.places.get(topic_id, at))
                 if not row_is_closed(value) or row_closed_at(value) >= committed(topic_id) - 1:
                     yield (interval, key, start), Row.decode(value)
-        for (interval, key), starts in self._starts.items():
-            starts.sort()
-            newest = self._read((interval, key, starts[-1]))
+        for (interval, key), series in self._series.items():
+            series.starts.sort()  # never empty: no series was asked for before
+            newest = self._read((interval, key, series.starts[-1]))
             if newest is not None:
-                yield (interval, key, starts[-1]), newest
-
-    def get(self, at: Address) -> Row | None:
-        """See `Rows`."""
-        found = self._loaded.get(at, _NOT_LOADED)
-        if found is not _NOT_LOADED:
-            return cast("Row | None", found)
-        row = self._read(at)
-        if row is not None:
-            self._loaded[at] = row
-        return row
-
-    def put(self, at: Address, row: Row) -> None:
-        """See `Rows`."""
-        if self._loaded.get(at) is not row:
-            starts, start = self._starts.setdefault(at[:2], []), at[2]
-            if not starts or start > starts[-1]:
-                starts.append(start)
-            elif not _holds(starts, start):
-                insort(starts, start)
-            self._loaded[at] = row
-        self._changed[at] = None
-
-    def delete(self, at: Address) -> None:
-        """See `Rows`."""
-        starts = self._starts.get(at[:2])
-        if starts is not None and _holds(starts, at[2]):
-            del starts[bisect_left(starts, at[2])]
-            self._loaded[at] = None
-            self._changed[at] = None
-
-    def before(self, at: Address) -> int | None:
-        """See `Rows`."""
-        starts, start = self._starts.get(at[:2]), at[2]
-        if not starts:
-            return None
-        if start > starts[-1]:
-            return starts[-1]
-        index = bisect_left(starts, start)
-        return starts[index - 1] if index else None
-
-    def after(self, at: Address) -> int | None:
-        """See `Rows`."""
-        starts = self._starts.get(at[:2], [])
-        index = bisect_right(starts, at[2])
-        return starts[index] if index < len(starts) else None
+                yield (interval, key, series.starts[-1]), newest
 
     def newest(self, interval: str, key: Key, limit: int) -> list[tuple[Address, Row]]:
         """The newest rows of a key, ascending; only to be looked at, between batches."""
         found = []
-        for start in self._starts.get((interval, key), [])[-limit:]:
+        known = self._series.get((interval, key))  # anybody may ask for any symbol
+        for start in [] if known is None else known.starts[-limit:]:
             row = self._read((interval, key, start))
             if row is not None:
                 found.append(((interval, key, start), row))
@@ -133,22 +82,18 @@ class StoreRows:
     def take(self, touched: Iterable[Address]) -> Changes:
         """What is to be stored and logged: all that changed, and the touched rows again. Ends the batch."""
         changes: Changes = {interval: [] for interval in self._stores}
-        for at in {**self._changed, **dict.fromkeys(touched)}:
-            row = self.get(at)
-            changes[at[0]].append((encode_key(at), None if row is None else row.encode()))
-        self._loaded.clear()
-        self._changed.clear()
+        for interval, key, start in touched:
+            self.series(interval, key).touch(start)
+        for series in self._active:
+            pairs, interval, key = changes[series.interval], series.interval, series.key
+            for start in series.changed:
+                row = series.held[start]
+                pairs.append((encode_key((interval, key, start)), None if row is None else row.encode()))
+            series.held.clear()
+            series.changed.clear()
+        self._active.clear()
         return changes
 
     def _read(self, at: Address) -> Row | None:
-        starts = self._starts.get(at[:2])
-        if starts is None or not _holds(starts, at[2]):
-            return None
         value = self._stores[at[0]].get(encode_key(at))
         return None if value is None else Row.decode(value)
-
-
-def _holds(starts: list[int], start: int) -> bool:
-    if not starts or start > starts[-1]:
-        return False
-    return starts[bisect_left(starts, start)] == start

@@ -20,7 +20,7 @@ from stockstream.core.columns import Columns
 from stockstream.core.engine import Engine
 from stockstream.core.latest import newest_of, rank_of
 from stockstream.core.row import Row, stamp
-from stockstream.core.rows import MemoryRows
+from stockstream.core.rows import Rows
 from stockstream.core.verdict import Policy
 from stockstream.models import TICK_SCHEMA_V2, Tick
 from stockstream.models.records import Records
@@ -73,7 +73,7 @@ def effect(records: Records, decoder: TickDecoder) -> dict[str, Any]:
     """All that the records come to."""
     asyncio.run(decoder.prepare(records))
     intake = take_in(records, decoder, EPOCH)
-    rows = MemoryRows()
+    rows = Rows()
     engine = Engine(rows, Policy(accepted_lateness_ms=86_400_000))
     applied = engine.apply(3, intake.ticks, 0, intake.columns, EPOCH)
     touched = dict.fromkeys([*applied.touched, *engine.close(0, idle=False)])
@@ -120,6 +120,6 @@ def test_ordinary_ticks_are_taken_as_columns() -> None:
     asyncio.run(decoder.prepare(records))
     intake = take_in(records, decoder, EPOCH)
     assert (len(intake.columns), intake.ticks, intake.letters) == (500, [], [])
-    applied = Engine(MemoryRows(), Policy()).apply(3, [], 0, intake.columns, EPOCH)
+    applied = Engine(Rows(), Policy()).apply(3, [], 0, intake.columns, EPOCH)
     assert all(piece.summary is not None for piece in applied.batch.pieces.values())
     assert applied.batch.last == stamp(EPOCH, 499)

@@ -8,7 +8,7 @@ from crashing import Host
 from stockstream.core.batch import clock_name
 from stockstream.core.engine import Engine
 from stockstream.core.row import Row, candle_version, stamp
-from stockstream.core.rows import MemoryRows
+from stockstream.core.rows import Rows
 from stockstream.core.verdict import Policy
 from stockstream.models import Candle, Tick, Verdict
 
@@ -77,7 +77,7 @@ def test_a_duplicate_after_closing_amends_nothing() -> None:
 
 
 def test_ticks_of_a_second_topic_are_refused_whatever_they_are() -> None:
-    engine = Engine(MemoryRows(), Policy())
+    engine = Engine(Rows(), Policy())
     engine.apply(1, [(5, trade(0, 1))], 0)
     foreign = [
         trade(0, 2), trade(9 * MINUTE, 3), trade(0, kind="quote"), trade(0, kind="start"),
@@ -197,7 +197,7 @@ def test_closings_are_told_again_after_a_crash() -> None:
 
 
 def test_an_empty_batch_does_nothing() -> None:
-    engine = Engine(MemoryRows(), Policy())
+    engine = Engine(Rows(), Policy())
     applied = engine.apply(1, [], 0)
     assert (applied.batch.verdicts(), applied.touched, engine.publish(applied.touched)) == ({}, {}, [])
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from stockstream.core.engine import Engine
 from stockstream.core.publish import candle_of, volume_text
 from stockstream.core.row import Row, candle_version, stamp
-from stockstream.core.rows import MemoryRows
+from stockstream.core.rows import Rows
 from stockstream.core.verdict import Policy
 from stockstream.models import Candle, Tick
 
@@ -12,8 +12,8 @@ OPEN = 20_000 * DAY
 AT = ("5m", ("BINANCE:BTCUSDT", "regular"), OPEN)
 
 
-def rows_of(*ticks: Tick) -> MemoryRows:
-    rows = MemoryRows()
+def rows_of(*ticks: Tick) -> Rows:
+    rows = Rows()
     Engine(rows, Policy()).apply(1, [(stamp(2, offset), tick) for offset, tick in enumerate(ticks)], 0)
     return rows
 
@@ -66,4 +66,4 @@ def test_a_day_is_bounded_by_its_session() -> None:
 
 
 def test_an_empty_row_is_no_candle() -> None:
-    assert candle_of(MemoryRows(), AT, Row(1)) is None
+    assert candle_of(Rows(), AT, Row(1)) is None

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockstream.core.row import Row
-from stockstream.core.rows import Address, MemoryRows
+from stockstream.core.rows import Address, Rows
 
 
 def at(start: int, symbol: str = "A", interval: str = "1m") -> Address:
@@ -12,7 +12,7 @@ def at(start: int, symbol: str = "A", interval: str = "1m") -> Address:
 
 
 def test_neighbours_are_of_the_same_interval_and_symbol() -> None:
-    rows = MemoryRows()
+    rows = Rows()
     for address in (at(0), at(2), at(1, "B"), at(1, interval="5m")):
         rows.put(address, Row(1))
     assert (rows.before(at(2)), rows.after(at(0))) == (0, 2)
@@ -20,7 +20,7 @@ def test_neighbours_are_of_the_same_interval_and_symbol() -> None:
 
 
 def test_a_deleted_row_is_gone_and_may_be_deleted_again() -> None:
-    rows = MemoryRows()
+    rows = Rows()
     rows.put(at(0), Row(1))
     rows.delete(at(0))
     rows.delete(at(0))
@@ -30,7 +30,7 @@ def test_a_deleted_row_is_gone_and_may_be_deleted_again() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=40), st.integers(-1, 10))
 def test_neighbours_are_found_whatever_came_and_went(changes: list[tuple[int, bool]], place: int) -> None:
-    rows = MemoryRows()
+    rows = Rows()
     kept: set[int] = set()
     for start, put in changes:
         if put:

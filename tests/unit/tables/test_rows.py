@@ -11,7 +11,7 @@ from stockstream.broker.stores import PartitionStore
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.partial import Partial
 from stockstream.core.row import Row
-from stockstream.core.rows import Address, MemoryRows
+from stockstream.core.rows import Address, Rows
 from stockstream.models import Tick
 from stockstream.tables import Tables
 from stockstream.tables.rows import Changes, StoreRows, decode_key, encode_key
@@ -89,7 +89,7 @@ operations = st.lists(
 
 @given(operations)
 def test_answers_as_rows_in_memory_do_also_after_a_restart(steps: list[tuple[str, Any]]) -> None:
-    stores, memory = dict_stores(), MemoryRows()
+    stores, memory = dict_stores(), Rows()
     rows = opened(stores)
     for number, (step, at) in enumerate(steps):
         if step == "put":
@@ -114,7 +114,7 @@ def test_answers_as_rows_in_memory_do_also_after_a_restart(steps: list[tuple[str
         assert store.rows == {encode_key(at): data(memory.get(at)) for at in memory.addresses(interval)}
 
 
-def assert_same(rows: StoreRows, memory: MemoryRows) -> None:
+def assert_same(rows: StoreRows, memory: Rows) -> None:
     for interval in INTERVALS_MS:
         for key in (KEY, OTHER):
             for start in range(-DAY, 5 * DAY, DAY):
