@@ -27,7 +27,7 @@ from bench.environments import python_of
 from bench.figures import cpu_us, rates
 from bench.measure import Machine, Run, save
 from bench.servers import Servers, started
-from bench.worker import NOBODY, measure, run_worker, system_of
+from bench.worker import NOBODY, progress_of, run_worker, system_of, wait_begun, wait_committed
 
 SAMPLES_PER_S = 400
 LAYERS = {
@@ -43,6 +43,7 @@ LAYERS = {
     "Faust": r"stockstream/agents|stockstream/faust_app|faust/|mode/",
     "sockets and the event loop": r"aiokafka|asyncio|selectors|socket|threading",
 }
+_IDLE = re.compile(r"^select \(|Selector\.select \(")
 _COMPILED = {name: re.compile(pattern) for name, pattern in LAYERS.items()}
 
 
@@ -93,13 +94,15 @@ def profiled(servers: Servers, workload: Workload) -> Counter[tuple[str, ...]]:
     with system_of(servers, workload, NOBODY, sink_enabled="false") as system, tempfile.TemporaryDirectory() as folder:
         worker = system.start(wait=False)
         file = Path(folder) / "stacks"
-        with sampled(worker.pid, file):
-            measure(system, workload, worker)
+        with progress_of(system.bootstrap, system.id) as progress:
+            wait_begun(progress, system, worker)
+            with sampled(worker.pid, file):
+                wait_committed(progress, workload, worker)
         stacks: Counter[tuple[str, ...]] = Counter()
         for line in file.read_text().splitlines():
             stack, _, count = line.rpartition(" ")
             frames = tuple(stack.split(";"))
-            if layer_of(frames) != STARTING:
+            if not _IDLE.search(frames[-1]):
                 stacks[frames] += int(count)
     return stacks
 
@@ -119,18 +122,12 @@ def sampled(pid: int, file: Path) -> Iterator[None]:
         raise RuntimeError(f"no profile: {said}")
 
 
-STARTING, OTHER = "starting", "everything else"
-_START = re.compile(r"importlib|stockstream/startup|build_app|codecs/registry")
-
-
 def layer_of(stack: tuple[str, ...]) -> str:
-    if any(_START.search(frame) for frame in stack):
-        return STARTING
     for frame in reversed(stack):
         for name, pattern in _COMPILED.items():
             if pattern.search(frame):
                 return name
-    return OTHER
+    return "everything else"
 
 
 if __name__ == "__main__":

@@ -120,10 +120,11 @@ def scale(found: Figures) -> str:
     ]
     recovery = ("recovery", "rows", "s", "s a million rows", "s of processor time a million rows")
     ours, stock = (each["seconds"] / each["rows"] for each in found["recovery"])
+    ours_cpu, stock_cpu = (each["cpu_s"] / each["rows"] for each in found["recovery"])
     return (
         f"{told(found)} {found['ticks']:,} ticks each, {found['burst']} of a symbol in a row.\n\n"
         f"{grid(head, sizes)}\n\n{grid(recovery, recovered)}\n\n"
-        f"Stock Faust takes {stock / ours:.0f} times as long a row."
+        f"Stock Faust takes {stock / ours:.0f} times as long a row, {stock_cpu / ours_cpu:.0f} times the processor time."
     )
 
 

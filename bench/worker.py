@@ -90,28 +90,39 @@ def system_of(servers: Servers, workload: Workload, clickhouse_url: str, **setti
 
 
 def measure(system: System, workload: Workload, worker: WorkerProcess, sink: bool = False) -> Run:
-    """From the moment when the worker says that it is ready, or when its first candle is seen, to the last commit.
+    """From the moment when the worker begins to the last commit; with ``sink`` to that of the sink too."""
+    with progress_of(system.bootstrap, system.id) as progress:
+        wait_begun(progress, system, worker)
+        begin_s, cpu_s, machine = time.monotonic(), cpu_seconds(worker.pid), Machine()
+        wait_committed(progress, workload, worker)
+        if sink:
+            system.wait_drained(_LONGEST_S)
+        return Run(
+            ticks=workload.ticks,
+            seconds=time.monotonic() - begin_s,
+            cpu_s=cpu_seconds(worker.pid) - cpu_s,
+            peak_mb=peak_mb(worker.pid),
+            **machine.shares(),
+        )
+
+
+def wait_begun(progress: Progress, system: System, worker: WorkerProcess) -> None:
+    """Wait until the worker says that it is ready, or its first candle is seen.
 
     It answers between two fetches, so the first of them may be over by then.
     """
     until = time.monotonic() + _LONGEST_S
-    with progress_of(system.bootstrap, system.id) as progress:
-        while worker.get("/health/ready", 2)[0] != 200 and not progress.written(system.topic("candles")):
-            worker.check()
-            _sleep(until, "the worker to begin")
-        begin_s, cpu_s, machine = time.monotonic(), cpu_seconds(worker.pid), Machine()
-        while progress.committed(workload.topic, workload.partitions) < workload.ticks:
-            worker.check()
-            _sleep(until, "the worker to commit the last tick")
-    if sink:
-        system.wait_drained(_LONGEST_S)
-    return Run(
-        ticks=workload.ticks,
-        seconds=time.monotonic() - begin_s,
-        cpu_s=cpu_seconds(worker.pid) - cpu_s,
-        peak_mb=peak_mb(worker.pid),
-        **machine.shares(),
-    )
+    while worker.get("/health/ready", 2)[0] != 200 and not progress.written(system.topic("candles")):
+        worker.check()
+        _sleep(until, "the worker to begin")
+
+
+def wait_committed(progress: Progress, workload: Workload, worker: WorkerProcess) -> None:
+    """Wait until the last tick is committed."""
+    until = time.monotonic() + _LONGEST_S
+    while progress.committed(workload.topic, workload.partitions) < workload.ticks:
+        worker.check()
+        _sleep(until, "the worker to commit the last tick")
 
 
 class Progress:
