@@ -39,7 +39,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, nargs="+", help="run the plans of these seeds")
     parser.add_argument("--plans", type=int, help="run this many plans, of seeds by chance")
     parser.add_argument("--silence", action="store_true", help="measure joins, leaves and kills, with default timeouts")
-    names = ", ".join(control.name for control in CONTROLS)
+    names = ", ".join(dict.fromkeys(control.name for control in CONTROLS))
     parser.add_argument("--controls", nargs="*", metavar="NAME", help=f"switch protections off: {names} (all)")
     parser.add_argument("--show", action="store_true", help="only print the plans")
     parser.add_argument("--save", action="store_true", help="keep the results in tests/faults/results")
@@ -65,7 +65,7 @@ def _control(servers: Servers, names: Iterable[str], is_kept: bool) -> int:
     results, is_right = [], True
     for control, report in run_controls(servers, names):
         is_right = is_right and report.result is control.result
-        print(f"--- without {control.name or 'nothing'}: {report.result}, must be {control.result}\n", flush=True)
+        print(f"--- without {control.name}: {report.result}, must be {control.result}\n", flush=True)
         results.append({"without": control.name, "must_be": control.result, **report.as_json()})
     if is_kept:
         print(save("controls", {"controls": results}))

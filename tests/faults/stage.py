@@ -35,6 +35,7 @@ class _Kept:
     wanted: bool = True
     not_before: float = 0.0
     was_running: bool = False
+    log_begin: int = 0
 
 
 class Stage:
@@ -145,17 +146,20 @@ class Stage:
             return
         code = kept.process.exit_code
         if worker is not None and kept.was_running and code is not None:
-            self.ends[f"{code}{_last_words(kept.process.log_tail()) if code > 0 else ''}"] += 1
+            self.ends[f"{code}{_last_words(kept.process.log.read_bytes()[kept.log_begin :]) if code > 0 else ''}"] += 1
             kept.not_before = max(kept.not_before, now + (_AGAIN_S if code > 0 else 0))
             if code not in _STARTED_AGAIN:
                 self.unexpected.append(f"{worker} ended with {code}: {kept.process.log_tail()[-600:]}")
         kept.was_running = False
         if kept.wanted and now >= kept.not_before:
+            kept.log_begin = kept.process.log.stat().st_size
             kept.process.start()
             kept.was_running = True
 
 
-def _last_words(log: str) -> str:
-    """Why a worker has ended: the last line that says something went wrong."""
-    lines = [line.partition("] ")[2] for line in log.splitlines() if "[CRITICAL]" in line or "[ERROR]" in line]
-    return f": {lines[-1].partition('] ')[2][:160]}" if lines else ""
+def _last_words(log: bytes) -> str:
+    """Why a worker has ended: the first line that says that it must, else the last that says something went wrong."""
+    lines = [line.partition("] ")[2].partition("] ")[2] for line in log.decode(errors="replace").splitlines()]
+    fatal = [line for line in lines if line.startswith("[CRITICAL]")]
+    wrong = [line for line in lines if line.startswith("[ERROR]")]
+    return f": {(fatal[:1] or wrong[-1:])[0][:160]}" if fatal or wrong else ""
