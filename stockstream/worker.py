@@ -23,9 +23,10 @@ from stockstream.agents.dead_letters import DeadLetters
 from stockstream.agents.partition import CandleRules
 from stockstream.agents.persist import Limits, Persister
 from stockstream.agents.processor import CandleProcessor
+from stockstream.broker.pace import pace_of
 from stockstream.broker.topics import COMPACTED, KEPT_7_DAYS, KEPT_30_DAYS, TopicSpec, ensure_topics
 from stockstream.broker.transport import install, is_settled, poison
-from stockstream.codecs.avro import Decoder, Encoder, TickDecoder
+from stockstream.codecs.avro import CandleDecoder, Decoder, Encoder, TickDecoder
 from stockstream.core.latest import is_as_late
 from stockstream.errors import SettingsError, StockstreamError, TopicMismatch, Unreachable
 from stockstream.faust_app import faust_app, rules_of, sink_of
@@ -115,12 +116,12 @@ class Runtime:
         install(
             self.app,
             sources=[*topics, self.ingestion.topic],
-            fetch_wait_ms=settings.fetch_wait_ms,
+            pace=pace_of(settings.latency_budget, settings.partition_fetch_bytes),
             is_newer=self.tables.is_newer(is_as_late),
             on_absorbed=self.processor.forget,
         )
         candle_agent.attach(self.app, self.app.topic(*topics, value_serializer="raw"), self.processor, self.fail)
-        self._candle_decoder = Decoder(self.registry, Candle, CANDLE_SCHEMA)
+        self._candle_decoder = CandleDecoder(self.registry)
         self._latest_decoder = Decoder(self.registry, Latest, LATEST_SCHEMA)
         self.live = LiveView(
             self.connection.aiokafka(),
@@ -227,7 +228,7 @@ class Runtime:
             s.topic("candles"),
             topics if s.tick_archive else [],
             sink=self.sink,
-            candle_decoder=Decoder(self.registry, Candle, CANDLE_SCHEMA),
+            candle_decoder=CandleDecoder(self.registry),
             tick_decoder=TickDecoder(self.registry),
             judge=rules.policy.judge,
             dead_letter=dead_letters.deliver,

@@ -19,6 +19,7 @@ from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException
 
+from stockstream.codecs.candle_reader import CandleReader
 from stockstream.codecs.candle_writer import CandleWriter
 from stockstream.codecs.hot import HotReader
 from stockstream.codecs.optional import optional_tail
@@ -203,7 +204,7 @@ class _Framed(Generic[T]):
 
 
 class Decoder(_Framed[T]):
-    """Turns the framed bytes of a topic's records into one dataclass: candles, latest prices."""
+    """Turns the framed bytes of a topic's records into one dataclass."""
 
     def decode(self, value: bytes | None) -> T:
         """Return the record.
@@ -211,6 +212,24 @@ class Decoder(_Framed[T]):
         Raises `BadRecord` if the bytes are none, `UnknownSchema` if `prepare` has not seen their schema's id.
         """
         return self._decode(value)
+
+
+class CandleDecoder(_Framed[Candle]):
+    """Turns the framed bytes of the topic of candles into candles."""
+
+    def __init__(self, source: SchemaSource) -> None:
+        super().__init__(source, Candle, CANDLE_SCHEMA)
+
+    def decode(self, value: bytes | None) -> Candle:
+        """Return the candle; raises as `Decoder.decode` does."""
+        reader = None if value is None else self._readers.get(value[:HEADER_BYTES])
+        if value is not None and isinstance(reader, CandleReader):
+            return reader.quick(value, HEADER_BYTES) or self._decode(value)
+        return self._decode(value)
+
+    def _reader(self, schema: AvroSchema) -> Callable[[BytesIO], Candle]:
+        read = super()._reader(schema)
+        return CandleReader(read) if parse_schema(_plain(schema)) == self._schema else read
 
 
 class TickDecoder(_Framed[Tick]):

@@ -35,7 +35,7 @@ _PRICE_AND_SIZE = struct.Struct("<dd")
 _KIND_OF_BYTE: dict[int, Kind] = {2 * index: kind for index, kind in enumerate(KINDS)}
 _REMEMBERED_TAILS = 20_000
 _WIDEST_VARINT = 63
-_UNREADABLE = (ValueError, LookupError, EOFError, TypeError, ArithmeticError, struct.error)
+UNREADABLE = (ValueError, LookupError, EOFError, TypeError, ArithmeticError, struct.error)
 
 _read = cast(Callable[..., dict[str, Any]], schemaless_reader)
 
@@ -59,19 +59,19 @@ class HotReader:
         """The tick whose body begins at ``start`` of ``value``; None if the general reader should see to it."""
         try:
             return self._quick(value, start)
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
 
     def _quick(self, value: bytes, pos: int) -> Tick:
-        end = _text_end(value, pos)
+        end = text_end(value, pos)
         symbol = value[pos + 1 : end].decode()
-        event_time, pos = _long(value, end)
+        event_time, pos = read_long(value, end)
         price, size = _PRICE_AND_SIZE.unpack_from(value, pos)
-        day_volume, pos = _long(value, pos + _PRICE_AND_SIZE.size)
-        trade_id, pos = _long(value, pos)
+        day_volume, pos = read_long(value, pos + _PRICE_AND_SIZE.size)
+        trade_id, pos = read_long(value, pos)
         kind = _KIND_OF_BYTE[value[pos]]
-        received, pos = _long(value, pos + 1)
-        end = _text_end(value, pos)
+        received, pos = read_long(value, pos + 1)
+        end = text_end(value, pos)
         timestamp = value[pos + 1 : end].decode()
         tail = self._tails.get(value[end:]) or self._read_tail(value[end:])
         return Tick(symbol, event_time, price, size, day_volume, trade_id, kind, received, timestamp, *tail)
@@ -87,7 +87,7 @@ class HotReader:
         return tail
 
 
-def _text_end(value: bytes, pos: int) -> int:
+def text_end(value: bytes, pos: int) -> int:
     """Where the text ends whose length of one byte is at ``pos``; a longer one is not read here."""
     doubled = value[pos]
     end = pos + 1 + (doubled >> 1)
@@ -96,7 +96,7 @@ def _text_end(value: bytes, pos: int) -> int:
     return end
 
 
-def _long(value: bytes, pos: int) -> tuple[int, int]:
+def read_long(value: bytes, pos: int) -> tuple[int, int]:
     """A number at ``pos``, and where it ends."""
     byte = value[pos]
     pos += 1
