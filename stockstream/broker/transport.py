@@ -1,8 +1,8 @@
 """Faust's Kafka transport, made to hand over whole fetches and to survive faults.
 
 Everything that touches private names of Faust 0.15.3, and of aiokafka 0.14.0's consumer, is in this file, for tables in
-``stores.py``, and for the records of a fetch in ``lean_fetch.py``; ``tests/unit/test_private_names.py`` fails when one
-of them changes. What they add to stock Faust:
+``stores.py``, for the records of a fetch in ``lean_fetch.py``, and for the lease in ``lease.py``;
+``tests/unit/test_private_names.py`` fails when one of them changes. What they add to stock Faust:
 
 batches      one message stands for all records of a fetch and partition; its value is a `Fetch`, its bytes unread.
 gate         source records are taken only once the partition's reading has been positioned and Faust's queues have
@@ -17,9 +17,7 @@ absorb       changelog records go from the fetch into the store in one write, th
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
@@ -31,9 +29,10 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from stockstream.broker.lean_fetch import read_lean
+from stockstream.broker.lease import Lease, guard_sends, watch_heartbeats
+from stockstream.broker.pace import AT_ONCE, Pace
 from stockstream.broker.stores import IsNewer, absorb
 from stockstream.broker.taken import Taken
-from stockstream.errors import LEASE_LOST
 
 log = logging.getLogger(__name__)
 
@@ -41,24 +40,8 @@ ANSWER_FETCHES = 8
 """How many partitions' greatest fetches one answer of a broker may bring."""
 
 
-class Lease:
-    """Until when the broker surely counts this process in its group, by the steady clock."""
-
-    def __init__(self, session_s: float) -> None:
-        """``session_s`` is the group's session timeout. Free until the group has been joined."""
-        self._session_s = session_s
-        self._until = float("inf")
-
-    def holds(self) -> bool:
-        """Whether what is sent now is still ours to send."""
-        return time.monotonic() < self._until
-
-    def renew(self, sent: float) -> None:
-        """A request sent at ``sent`` proved to the broker that we live."""
-        self._until = sent + self._session_s
-
-
 class _Thread(driver.AIOKafkaConsumerThread):
+    consumer: Any
     transport: Any
     _consumer: Any
 
@@ -68,14 +51,13 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = self.transport.fetch_wait_ms
         consumer._fetch_max_bytes = ANSWER_FETCHES * self.app.conf.consumer_max_fetch_size
         return consumer
 
     async def on_start(self) -> None:
         await super().on_start()
         read_lean(self._consumer, self.transport.sources)
-        _watch_heartbeats(self._consumer._coordinator, self.transport.lease)
+        watch_heartbeats(self._consumer._coordinator, self.transport.lease)
 
     async def _fetch_records(
         self,
@@ -84,11 +66,18 @@ class _Thread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature, here and below
         max_records: int | None = None,
     ) -> Any:
+        self._set_pace(consumer._fetcher)
         records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
         # Measured and stamped where they were taken. A source's list holds one item: the `Records` of the fetch.
         sources = {tp: batch[0] for tp, batch in records.items() if tp.topic in self.transport.sources}
         fetches = self.taken.take(sources, _positions(consumer._subscription))
         return {**records, **fetches}, self.app.consumer_generation_id
+
+    def _set_pace(self, fetcher: Any) -> None:
+        """Let brokers gather ticks only while there is nothing to recover: that reads its logs to their ends."""
+        is_open = self.consumer.open_generation == self.app.consumer_generation_id
+        pace = self.transport.pace if is_open else AT_ONCE
+        fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = pace.min_bytes, pace.max_wait_ms
 
     async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
         self.taken.seek(partitions)
@@ -208,7 +197,7 @@ class _Producer(driver.Producer):
 
     async def on_start(self) -> None:
         await super().on_start()
-        _guard_sends(self._producer._sender, self.transport)
+        guard_sends(self._producer._sender, self.transport.lease, self.app)
 
 
 class BatchTransport(driver.Transport):
@@ -218,7 +207,7 @@ class BatchTransport(driver.Transport):
     Producer = _Producer
     lease: Lease
     sources: frozenset[str]
-    fetch_wait_ms: int
+    pace: Pace
     is_newer: Callable[[str], IsNewer | None]
     on_absorbed: Callable[[TP], None]
 
@@ -227,7 +216,7 @@ def install(
     app: Any,
     *,
     sources: Iterable[str],
-    fetch_wait_ms: int,
+    pace: Pace,
     is_newer: Callable[[str], IsNewer | None],
     on_absorbed: Callable[[TP], None],
 ) -> None:
@@ -239,7 +228,7 @@ def install(
     transport = BatchTransport(app.conf.broker, app, loop=app.loop)
     transport.lease = Lease(app.conf.broker_session_timeout)
     transport.sources = frozenset(sources)
-    transport.fetch_wait_ms = fetch_wait_ms
+    transport.pace = pace
     transport.is_newer = is_newer
     transport.on_absorbed = on_absorbed
     stock_rebalance_end = app.on_rebalance_end
@@ -250,42 +239,6 @@ def install(
 
     app.on_rebalance_end = on_rebalance_end
     app.transport = transport
-
-
-def _watch_heartbeats(coordinator: Any, lease: Lease) -> None:
-    beat, rejoin = coordinator._do_heartbeat, coordinator._do_rejoin_group
-
-    async def do_heartbeat() -> Any:
-        sent = time.monotonic()
-        alive = await beat()
-        if alive:
-            lease.renew(sent)
-        return alive
-
-    async def do_rejoin_group(subscription: Any) -> Any:
-        joined = await rejoin(subscription)
-        if joined:
-            # The broker counts from its answer to the join, which lies before the sync that ended just now; half a
-            # session is more than the sync may take (the request would have timed out).
-            lease.renew(time.monotonic() - lease._session_s / 2)
-        return joined
-
-    coordinator._do_heartbeat, coordinator._do_rejoin_group = do_heartbeat, do_rejoin_group
-
-
-def _guard_sends(sender: Any, transport: BatchTransport) -> None:
-    send = sender._send_produce_req
-
-    async def send_produce_req(node_id: int, batches: Any) -> Any:
-        while not transport.lease.holds():
-            if transport.app.rebalancing:
-                # Not a crash of the app: stopping it would flush the producer, and those bytes are not ours any more.
-                log.critical("put out of the group while writing; ending, to be started again")
-                os._exit(LEASE_LOST)
-            await asyncio.sleep(0.05)
-        return await send(node_id, batches)
-
-    sender._send_produce_req = send_produce_req
 
 
 async def send_records(

@@ -31,6 +31,7 @@ from stockstream.settings.types import (
     FeedDelays,
     FeedUrl,
     Host,
+    LatencyBudget,
     LogLevel,
     Name,
     Port,
@@ -96,7 +97,7 @@ class Settings(BaseSettings):
     feed_delay_s: FeedDelays = Field(default_factory=dict)
     retention_s: Count = 172_800
     epoch: Epoch = 0
-    fetch_wait_ms: CountOrNone = 50
+    latency_budget: LatencyBudget = "low"
     partition_fetch_bytes: Count = 524_288
     commit_interval_s: Seconds = 1.0
     session_timeout_s: Seconds = 10.0

@@ -68,6 +68,10 @@ def _digit(value: object) -> object:
     return int(value) if value in ("1", "2") else value
 
 
+def _number_or_lower(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isdecimal() else _lower(value)
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -92,6 +96,9 @@ Symbols = Annotated[
 Topics = Annotated[tuple[Name, ...], BeforeValidator(_split), AfterValidator(_distinct), Field(min_length=1)]
 FeedDelays = Annotated[dict[Name, Annotated[int, Field(ge=0)]], BeforeValidator(_split_pairs)]
 Epoch = Annotated[int, Field(ge=0, le=MAX_EPOCH)]
+LatencyBudget = Annotated[
+    Literal["low", "thrifty"] | Annotated[int, Field(ge=1, le=1000)], BeforeValidator(_number_or_lower)
+]
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -1,7 +1,7 @@
 """A new version of a library may change without a word what we override or count on.
 
-That is so in `broker/transport.py` and `broker/stores.py` (Faust, aiokafka, rocksdict), `broker/lean_fetch.py` and
-`broker/link.py` (aiokafka) and `sources/stream.py` (websockets).
+That is so in `broker/transport.py` and `broker/stores.py` (Faust, aiokafka, rocksdict), `broker/lean_fetch.py`,
+`broker/lease.py` and `broker/link.py` (aiokafka) and `sources/stream.py` (websockets).
 """
 
 from __future__ import annotations
@@ -73,10 +73,11 @@ KNOWN = [
     (STORE + "apply_changelog_batch", "ea3344d369fc", "PartitionStore.write"),
     (STORE + "revoke_partitions", "3f85447a24fc", "PartitionStore.advance: a store that was let go"),
     ("faust.stores.base:SerializedStore._encode_key", "70702b179cc3", "tables/rows.py: encode_key"),
-    (GROUP + "_do_heartbeat", "dc1d6632aaa6", "_watch_heartbeats"),
-    (GROUP + "_do_rejoin_group", "3cb016c98a08", "_watch_heartbeats"),
-    (GROUP + "_heartbeat_routine", "61d010289522", "_watch_heartbeats: who calls it"),
+    (GROUP + "_do_heartbeat", "dc1d6632aaa6", "watch_heartbeats"),
+    (GROUP + "_do_rejoin_group", "3cb016c98a08", "watch_heartbeats"),
+    (GROUP + "_heartbeat_routine", "61d010289522", "watch_heartbeats: who calls it"),
     (FETCHER + "Fetcher.fetched_records", "be4348896b9b", "_Gate: how partitions are asked for"),
+    (FETCHER + "Fetcher._get_actions_per_node", "1dab2cf937d1", "_Thread._set_pace: when a request is made"),
     (FETCHER + "Fetcher._proc_fetch_request", "59bf948fff47", "read_lean: the names that it looks up"),
     (FETCHER + "FetchResult.getall", "3e717e30de50", "_positions and _FetchedRecords: moved with what is taken"),
     (FETCHER + "FetchResult.check_assignment", "b5340df67e3f", "_FetchedRecords"),
@@ -84,8 +85,8 @@ KNOWN = [
     (FETCHER + "PartitionRecords.__init__", "8ec1c2ae6ea1", "_FetchedRecords: the same arguments"),
     (FETCHER + "PartitionRecords._unpack_records", "b803e6d46480", "read_records: what is passed, and the position"),
     ("aiokafka.consumer.subscription_state:TopicPartitionState", "2b83334afadf", "_positions"),
-    ("aiokafka.consumer.consumer:AIOKafkaConsumer.start", "2f1ba7044332", "_Thread: fetch_max_wait_ms is read here"),
-    ("aiokafka.producer.sender:Sender._send_produce_req", "aea01ae4b6c7", "_guard_sends"),
+    ("aiokafka.consumer.consumer:AIOKafkaConsumer.start", "2f1ba7044332", "_Thread: fetch_max_bytes is read here"),
+    ("aiokafka.producer.sender:Sender._send_produce_req", "aea01ae4b6c7", "guard_sends"),
     ("aiokafka.producer.producer:AIOKafkaProducer.create_batch", "c4efda4bb7a0", "send_records"),
     ("aiokafka.producer.producer:AIOKafkaProducer.send_batch", "bf42b0f0c5c0", "send_records"),
     (ACCUMULATOR + "MessageAccumulator.add_batch", "5ed1c5b1367a", "send_records: it waits for the batch before"),

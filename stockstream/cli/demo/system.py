@@ -175,7 +175,7 @@ class System:
             "STOCKSTREAM_REPLICATION": "1",
             "STOCKSTREAM_STANDBY_REPLICAS": "0",
             # For the embedded broker each fetch is a search through all that it holds.
-            "STOCKSTREAM_FETCH_WAIT_MS": "250",
+            "STOCKSTREAM_LATENCY_BUDGET": "250",
             "STOCKSTREAM_PRODUCER_LINGER_MS": "250",
             **self._extra,
         }

@@ -41,7 +41,7 @@ def client(positions: dict[TP, int | None] | None = None) -> Any:
     for tp, at in (positions or {}).items():
         if at is not None:
             state.seek(tp, at)
-    return SimpleNamespace(_subscription=state)
+    return SimpleNamespace(_subscription=state, _fetcher=SimpleNamespace())
 
 
 class TestGate:
@@ -178,13 +178,26 @@ class TestFetching:
         await asyncio.wait_for(consumer._drain_messages(fetcher), 5)
         assert arrived == [21, 11, 13]
 
-    async def test_brokers_are_asked_to_wait_as_long_as_set(self, batched: Any) -> None:
+    async def test_an_answer_brings_no_more_than_some_partitions_greatest_fetches(self, batched: Any) -> None:
         thread = transport._Thread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
         thread.thread_loop.close()  # the thread never runs
         client = thread._create_worker_consumer(batched.transport)
-        assert client._fetch_max_wait_ms == 5
         assert client._fetch_max_bytes == 8 * client._max_partition_fetch_bytes
         await client.stop()
+
+    @pytest.mark.parametrize(("generation", "asked_for"), [(1, (1000, 250)), (2, (1, 50))])
+    async def test_brokers_gather_ticks_unless_there_is_something_to_recover(
+        self, batched: Any, monkeypatch: pytest.MonkeyPatch, generation: int, asked_for: tuple[int, int]
+    ) -> None:
+        async def fetched(self: Any, consumer: Any, active_partitions: Any, *limits: Any) -> Any:
+            return {}
+
+        monkeypatch.setattr("faust.transport.drivers.aiokafka.AIOKafkaConsumerThread._fetch_records", fetched)
+        thread = transport._Thread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
+        thread.thread_loop.close()
+        batched.consumer_generation_id, consumer = generation, client()
+        await thread._fetch_records(consumer, {SOURCE})
+        assert (consumer._fetcher._fetch_min_bytes, consumer._fetcher._fetch_max_wait_ms) == asked_for
 
     async def test_records_carry_the_generation_they_were_taken_in(
         self, batched: Any, monkeypatch: pytest.MonkeyPatch

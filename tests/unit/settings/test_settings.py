@@ -45,6 +45,17 @@ def test_the_environment_comes_before_the_file() -> None:
     assert (settings.partitions, settings.replication) == (6, 1)
 
 
+@pytest.mark.parametrize(("text", "budget"), [("low", "low"), ("Thrifty", "thrifty"), ("250", 250)])
+def test_a_latency_budget_is_a_word_or_milliseconds(text: str, budget: object) -> None:
+    assert load({"STOCKSTREAM_LATENCY_BUDGET": text}).latency_budget == budget
+    assert load({}, f'latency_budget = "{text}"').latency_budget == budget
+
+
+@pytest.mark.parametrize("text", ["0", "1001", "-5", "fast"])
+def test_another_latency_budget_is_refused(text: str) -> None:
+    assert "STOCKSTREAM_LATENCY_BUDGET" in refused({"STOCKSTREAM_LATENCY_BUDGET": text})
+
+
 def test_shared_names_have_no_prefix() -> None:
     settings = load(
         {

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stockstream.broker import transport
-from stockstream.broker.transport import Lease
+from stockstream.broker import lease as module
+from stockstream.broker.lease import Lease, guard_sends, watch_heartbeats
 from stockstream.errors import LEASE_LOST
 
 
@@ -16,7 +16,7 @@ from stockstream.errors import LEASE_LOST
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The steady clock, to be set."""
     clock = [100.0]
-    monkeypatch.setattr(transport, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     return clock
 
 
@@ -35,7 +35,7 @@ class TestLease:
     async def test_counts_from_the_sending_of_a_heartbeat_that_was_answered(self, now: list[float]) -> None:
         group = FakeGroup(now)
         lease = Lease(10)
-        transport._watch_heartbeats(group, lease)
+        watch_heartbeats(group, lease)
         await group._do_heartbeat()  # its answer takes 4 s
         now[0] = 109.9
         assert lease.holds()
@@ -46,7 +46,7 @@ class TestLease:
         group = FakeGroup(now)
         lease = Lease(10)
         lease.renew(now[0])
-        transport._watch_heartbeats(group, lease)
+        watch_heartbeats(group, lease)
         group.alive = False
         await group._do_heartbeat()
         now[0] = 110.1
@@ -56,7 +56,7 @@ class TestLease:
         group = FakeGroup(now)
         lease = Lease(10)
         lease.renew(now[0] - 60)
-        transport._watch_heartbeats(group, lease)
+        watch_heartbeats(group, lease)
         assert await group._do_rejoin_group("subscription") is True
         assert lease.holds()
 
@@ -64,7 +64,7 @@ class TestLease:
         group = FakeGroup(now)
         lease = Lease(10)
         lease.renew(now[0] - 60)
-        transport._watch_heartbeats(group, lease)
+        watch_heartbeats(group, lease)
         group.alive = False
         assert await group._do_rejoin_group("subscription") is False
         assert not lease.holds()
@@ -104,8 +104,8 @@ class TestSending:
             return "answered"
 
         sender = SimpleNamespace(_send_produce_req=send, sent=sent)
-        sender.transport = SimpleNamespace(lease=Lease(10), app=SimpleNamespace(rebalancing=False))
-        transport._guard_sends(sender, sender.transport)
+        sender.lease, sender.app = Lease(10), SimpleNamespace(rebalancing=False)
+        guard_sends(sender, sender.lease, sender.app)
         return sender
 
     async def test_goes_on_while_the_lease_holds(self, guarded: Any) -> None:
@@ -113,17 +113,17 @@ class TestSending:
         assert guarded.sent == [3]
 
     async def test_waits_while_the_broker_does_not_answer_heartbeats(self, guarded: Any, now: list[float]) -> None:
-        guarded.transport.lease.renew(now[0] - 60)
+        guarded.lease.renew(now[0] - 60)
         sending = asyncio.ensure_future(guarded._send_produce_req(3, {}))
         await asyncio.sleep(0)
         assert guarded.sent == []
-        guarded.transport.lease.renew(now[0])
+        guarded.lease.renew(now[0])
         await sending
         assert guarded.sent == [3]
 
     async def test_ends_the_process_when_the_partitions_have_gone(self, guarded: Any, now: list[float]) -> None:
-        guarded.transport.lease.renew(now[0] - 60)
-        guarded.transport.app.rebalancing = True
+        guarded.lease.renew(now[0] - 60)
+        guarded.app.rebalancing = True
         with pytest.raises(Ended, match=str(LEASE_LOST)):
             await guarded._send_produce_req(3, {})
         assert guarded.sent == []
