@@ -26,7 +26,7 @@ HEADER_BYTES = 5
 _FIXED = (*HOT, "exchange", "quote_type", "market_hours", "change_percent", "change", "price_hint", "source")
 _SYMBOL_WORDS, _VENUE_WORDS = 8, 2  # each of source and exchange
 _DOUBLE_BYTES = np.int64(8)
-_MOST_AT_ONCE = 8192
+_MOST_AT_ONCE = 8192  # of records: their windows fit into a processor's cache
 _HEADER = np.uint64((1 << 8 * HEADER_BYTES) - 1)
 _BYTE = np.uint64(8)
 
@@ -59,12 +59,12 @@ class TickColumns:
         known = [int.from_bytes(header, "little") for header in headers]
         count = len(records)
         parts = [self._read(buffer, records, begin, known) for begin in range(0, max(count, 1), _MOST_AT_ONCE)]
-        part = (
-            parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        )
-        place = part["place"]
+        joined = parts[0]
+        if len(parts) > 1:
+            joined = {name: np.concatenate([part[name] for part in parts]) for name in joined}
+        place = joined["place"]
         columns = Columns(
-            **part,
+            **joined,
             offset=records.offsets[place],
             symbols=self._symbols.values,
             venues=self._venues.values,
@@ -80,7 +80,7 @@ class TickColumns:
         walk = Walk(buffer, begin)
         header = walk.word() & _HEADER
         is_ours = header == headers[0] if len(headers) == 1 else np.isin(header, headers)
-        (rows,) = (is_ours & (end - begin > HEADER_BYTES) & (key_end > key_begin)).nonzero()
+        (rows,) = (is_ours & (key_end > key_begin)).nonzero()
         if len(rows) < len(begin):
             walk, key_begin, key_end, end = walk.of(rows), key_begin[rows], key_end[rows], end[rows]
         walk.skip(HEADER_BYTES)
