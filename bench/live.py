@@ -32,7 +32,7 @@ from bench.worker import NOBODY, published, system_of
 from stockstream.testing.wait import wait_until
 
 WARM_S = 3.0
-BUDGETS = {"low": {"fetch_wait_ms": "20"}, "thrifty": {"fetch_wait_ms": "100"}}
+BUDGETS = {"low": {"latency_budget": "low"}, "thrifty": {"latency_budget": "thrifty"}}
 THRIFTY = {"--wait-ms": "100", "--min-bytes": "1000000"}
 BARE: dict[str, dict[str, str]] = {"low": {}, "thrifty": THRIFTY}
 
