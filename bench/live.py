@@ -32,9 +32,8 @@ from bench.worker import NOBODY, published, system_of
 from stockstream.testing.wait import wait_until
 
 WARM_S = 3.0
-BUDGETS = {"low": {"latency_budget": "low"}, "thrifty": {"latency_budget": "thrifty"}}
-THRIFTY = {"--wait-ms": "100", "--min-bytes": "1000000"}
-BARE: dict[str, dict[str, str]] = {"low": {}, "thrifty": THRIFTY}
+# The worker's latency budgets, and what a bare consumer is told that wants the same.
+BUDGETS: dict[str, list[str]] = {"low": [], "thrifty": ["--wait-ms", "100", "--min-bytes", "1000000"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def of_worker(servers: Servers, workload: Workload, budget: str) -> Turn:
     data = load(workload)
     with _topic(servers) as topic:
         schema_id = servers.schema_id(topic)
-        settings = {"sink_enabled": "false", "tick_topics": topic, **BUDGETS[budget]}
+        settings = {"sink_enabled": "false", "tick_topics": topic, "latency_budget": budget}
         with system_of(servers, workload, NOBODY, **settings) as system:
             worker, candles = system.start(), system.topic("candles")
             with Reader(servers.bootstrap, candles, workload.partitions) as reader:
@@ -96,7 +95,7 @@ def of_bare(servers: Servers, workload: Workload, budget: str) -> Turn:
         log, schema_id = Path(folder) / "log.npy", servers.schema_id(topic)
         command = [sys.executable, "-m", "bench.bare", "--bootstrap", servers.bootstrap, "--topic", topic]
         command += ["--partitions", str(workload.partitions), "--records", str(workload.ticks), "--log", str(log)]
-        command += [part for option in BARE[budget].items() for part in option]
+        command += BUDGETS[budget]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None
