@@ -47,8 +47,8 @@ def test_texts_of_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_rows_that_are_bad_or_no_text_have_none_and_are_not_remembered() -> None:
     known = interner()
-    found = known.numbers(words_of([b"A", b"\xff", b"C"]), np.array([False, False, True]))
-    assert found.tolist() == [0, -1, -1]
+    found = known.numbers(words_of([b"A", b"\xff", b"C", b"A"]), np.array([False, False, True, True]))
+    assert found.tolist() == [0, -1, -1, -1]
     assert known.values == ["A"]
 
 
