@@ -31,10 +31,10 @@ def main() -> None:
     arguments.add_argument("--partitions", type=int, default=4)
     arguments.add_argument("--ticks-per-s", type=int, default=100, help="of event time, over all symbols")
     arguments.add_argument("--seed", type=int, default=SEED)
-    arguments.add_argument("--only", help="names of contenders, with semicolons; nothing is saved then")
+    arguments.add_argument("--only", nargs="+", help="names of contenders; nothing is saved then")
     given = arguments.parse_args()
     workload = Workload(given.ticks, given.symbols, given.partitions, given.seed, given.ticks_per_s)
-    wanted = [each for each in CONTENDERS if given.only is None or each.name in given.only.split(";")]
+    wanted = [each for each in CONTENDERS if given.only is None or each.name in given.only]
     for contender in wanted:
         contender.needs()
     console = Console()

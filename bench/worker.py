@@ -96,7 +96,7 @@ def measure(system: System, workload: Workload, worker: WorkerProcess, sink: boo
         begin_s, cpu_s, machine = time.monotonic(), cpu_seconds(worker.pid), Machine()
         wait_committed(progress, workload, worker)
         if sink:
-            system.wait_drained(_LONGEST_S)
+            wait_sunk(system, workload, worker)
         return Run(
             ticks=workload.ticks,
             seconds=time.monotonic() - begin_s,
@@ -112,7 +112,7 @@ def wait_begun(progress: Progress, system: System, worker: WorkerProcess) -> Non
     It answers between two fetches, so the first of them may be over by then.
     """
     until = time.monotonic() + _LONGEST_S
-    while worker.get("/health/ready", 2)[0] != 200 and not progress.written(system.topic("candles")):
+    while worker.get("/health/ready", 2)[0] != 200 and not progress.end(system.topic("candles")):
         worker.check()
         _sleep(until, "the worker to begin")
 
@@ -123,6 +123,16 @@ def wait_committed(progress: Progress, workload: Workload, worker: WorkerProcess
     while progress.committed(workload.topic, workload.partitions) < workload.ticks:
         worker.check()
         _sleep(until, "the worker to commit the last tick")
+
+
+def wait_sunk(system: System, workload: Workload, worker: WorkerProcess) -> None:
+    """Wait until the sink has committed all ticks and candles that there are."""
+    until = time.monotonic() + _LONGEST_S
+    with progress_of(system.bootstrap, f"{system.id}-sink") as progress:
+        topics = workload.topic, system.topic("candles")
+        while any(progress.committed(topic, workload.partitions) < progress.end(topic) for topic in topics):
+            worker.check()
+            _sleep(until, "the sink to commit the last candle")
 
 
 class Progress:
@@ -141,16 +151,14 @@ class Progress:
                 raise
             return 0
 
-    def written(self, topic: str) -> bool:
-        """Whether the topic is there and holds anything."""
+    def end(self, topic: str) -> int:
+        """How many records the topic holds; 0 if it is not there yet."""
         found = self._consumer.list_topics(timeout=30).topics.get(topic)
-        if found is None or not found.partitions:
-            return False
-        places = [TopicPartition(topic, partition) for partition in found.partitions]
+        places = [TopicPartition(topic, partition) for partition in found.partitions] if found else []
         try:
-            return any(self._consumer.get_watermark_offsets(place, timeout=30)[1] > 0 for place in places)
+            return sum(self._consumer.get_watermark_offsets(place, timeout=30)[1] for place in places)
         except KafkaException:  # created this moment: no partition has a leader yet
-            return False
+            return 0
 
 
 @contextmanager
