@@ -136,8 +136,10 @@ class Partition:
                 if known is None or arriving > known[0]:
                     newest[tick.symbol] = arriving, stamped
         columns, first = intake.columns, stamp(self._rules.epoch, 0)
-        refused = np.fromiter(batch.refused, np.int64, len(batch.refused))
-        accepted = np.flatnonzero(~np.isin(columns.offset + first, refused))
+        accepted = np.arange(len(columns))
+        if batch.refused:
+            refused = np.fromiter(batch.refused, np.int64, len(batch.refused))
+            accepted = np.flatnonzero(~np.isin(columns.offset + first, refused))
         moved = [(first + int(columns.offset[index]), columns.tick(index)) for index in newest_of(columns, accepted)]
         return [self._move_price(at, tick) for at, tick in (*(stamped for _, stamped in newest.values()), *moved)]
 

@@ -368,7 +368,8 @@ def _unique(ledger: _Open, ticks: list[Stamped], batch: Batch) -> list[Stamped]:
 def _merge(target: _Open, share: _Share) -> None:
     """Merge what of ``share`` lies above the guard."""
     row, guard = target.row, target.guard
-    row.stamp = max(row.stamp, share.last)
+    if share.last > row.stamp:
+        row.stamp = share.last
     if share.whole is None or share.last_fresh <= guard:
         return
     part, first = share.whole, share.first

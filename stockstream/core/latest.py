@@ -7,7 +7,6 @@ import struct
 import numpy as np
 
 from stockstream.core.columns import Columns, Ints
-from stockstream.core.grouping import grouped
 from stockstream.core.interval import EXTENDED, REGULAR
 from stockstream.core.row import candle_version
 from stockstream.models import Latest, Tick
@@ -30,17 +29,18 @@ def newest_of(columns: Columns, chosen: Ints) -> list[int]:
     """Of the ticks at these ascending indices the one of each symbol that ranks highest, of equals the first."""
     if not len(chosen):
         return []
-    groups = grouped(chosen, columns.symbol[chosen])
-    time = columns.event_time[groups.order]
-    top = np.repeat(np.maximum.reduceat(time, groups.starts), groups.ends - groups.starts)
+    symbol, time = columns.symbol[chosen], columns.event_time[chosen]
+    top = np.zeros(int(symbol.max()) + 1, np.int64)
+    np.maximum.at(top, symbol, time)
     found: dict[int, tuple[Rank, int]] = {}
-    for index in groups.order[time == top].tolist():
+    for index in chosen[time == top[symbol]].tolist():
         order = columns.sequence[index] if columns.has_sequence[index] else columns.trade_id[index]
         received = columns.received[index] or columns.event_time[index]
         arriving = int(columns.event_time[index]), int(order), int(received), float(columns.price[index])
-        known = found.get(symbol := int(columns.symbol[index]))
+        name = int(columns.symbol[index])
+        known = found.get(name)
         if known is None or arriving > known[0]:
-            found[symbol] = arriving, index
+            found[name] = arriving, index
     return [index for _, index in found.values()]
 
 
