@@ -31,7 +31,8 @@ def main() -> None:
     arguments.add_argument("--partitions", type=int, default=4)
     arguments.add_argument("--ticks-per-s", type=int, default=100, help="of event time, over all symbols")
     arguments.add_argument("--seed", type=int, default=SEED)
-    arguments.add_argument("--only", nargs="+", help="names of contenders; nothing is saved then")
+    names = [each.name for each in CONTENDERS]
+    arguments.add_argument("--only", nargs="+", choices=names, help="some of them; nothing is saved then")
     given = arguments.parse_args()
     workload = Workload(given.ticks, given.symbols, given.partitions, given.seed, given.ticks_per_s)
     wanted = [each for each in CONTENDERS if given.only is None or each.name in given.only]
