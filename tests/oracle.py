@@ -57,7 +57,7 @@ def assert_candles(expected: Mapping[Key, Expected], found: Mapping[Key, Candle]
 
 
 def difference_of(expected: Mapping[Key, Expected], found: Mapping[Key, Candle]) -> str:
-    """What is missing, what is too much and what is wrong; empty if every candle is right in every field."""
+    """A line of how many candles are missing, too many and wrong, and some of them; empty if all are right."""
     missing = sorted(expected.keys() - found.keys())
     extra = sorted(found.keys() - expected.keys())
     wrong = [
@@ -67,10 +67,9 @@ def difference_of(expected: Mapping[Key, Expected], found: Mapping[Key, Candle])
     ]
     if not (missing or extra or wrong):
         return ""
-    return (
-        f"of {len(expected)} candles {len(missing)} are missing {missing[:3]}, {len(extra)} too many "
-        f"{extra[:3]}, {len(wrong)} wrong:\n" + "\n".join(wrong[:5])
-    )
+    examples = [*(f"missing: {key}" for key in missing[:3]), *(f"too many: {key}" for key in extra[:3]), *wrong[:5]]
+    counts = f"of {len(expected)} candles {len(missing)} are missing, {len(extra)} too many, {len(wrong)} wrong"
+    return "\n".join([counts, *examples])
 
 
 def _faults(key: Key, expected: Expected, found: Candle) -> list[str]:

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 
 from faults.controls import CONTROLS, run_controls
 from faults.plan import Plan, random_plan, timed_plan
+from faults.report import Result, told
 from faults.results import longest_silences, save
-from faults.run import Result, Servers, run, told
+from faults.run import Servers, run
 
 CI_SEEDS = (5, 6, 7, 8, 9)
 

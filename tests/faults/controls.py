@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from faults.plan import TICKS_PER_S, Kind, Plan, Step
-from faults.run import Report, Result, Servers, run, told
+from faults.report import Report, Result, told
+from faults.run import Servers, run
 
 _TRIES = 3
 _WINDOW = "slow_seek"  # not a protection: it makes a race easier to lose
@@ -34,7 +35,7 @@ _ZOMBIES = _plan(
     38,
     busy=4,
 )
-_MOVES = _plan([Step(3 + 3 * n, Kind.JOIN if n % 2 == 0 else Kind.LEAVE, "w1") for n in range(8)], 30, ("w0",), busy=4)
+_MOVES = _plan([Step(3 + 5 * n, Kind.LEAVE if n % 2 else Kind.JOIN, "w1") for n in range(6)], 32, ("w0",), busy=4)
 
 
 @dataclass(frozen=True, slots=True)

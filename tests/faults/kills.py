@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 
 from faults.plan import Kind, Plan, Step
+from faults.report import Result, summary
 from faults.results import save
-from faults.run import Result, Servers, run, told
+from faults.run import Servers, run
 
 KILLS, TICKS = 200, 1_000_000
 _WORKERS = ("w0", "w1")
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{plan}, {plan.load_s / 60:.0f} minutes", flush=True)
     with Servers() as servers:
         report = run(plan, servers)
-    print(told(report))
+    print(summary(report))
     if asked.save:
         print(save("kills", report.as_json()))
     return 0 if report.result is Result.EQUAL else 1

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from faults.run import Report
+from faults.report import Report
 
 _FOLDER = Path(__file__).parent / "results"
 

@@ -6,15 +6,14 @@ import os
 import time
 from collections import defaultdict
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from faults.judge import EQUAL, judge_cold, judge_running
-from faults.plan import Plan, Step
-from faults.silence import LIMITS_S, Silence, silences
+from faults.judge import judge_cold, judge_running
+from faults.plan import Plan
+from faults.report import NOT_READ, Report, Result
+from faults.silence import silences
 from faults.stage import Stage
 from load import Load, expectation, last_trades, market
 
@@ -26,7 +25,6 @@ from stockstream.testing.system import System
 
 PATIENCE_S = 120
 PARTITIONS = 6
-_NOT_READ = "everything to be read, written and committed"
 SWITCHES = Path(__file__).parent / "switches"
 _KAFKA = {"group.min.session.timeout.ms": "1000"}
 
@@ -45,64 +43,6 @@ class Servers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
-
-
-class Result(StrEnum):
-    """What a plan comes to, the worst first."""
-
-    LOST = "lost"
-    """Some candle is not right somewhere."""
-    FAILED = "failed"
-    """Something else is wrong, like a worker that ended as it never should."""
-    STALLED = "stalled"
-    """Not all ticks were committed."""
-    EQUAL = "equal"
-    """Every candle is right in every place."""
-
-
-@dataclass(slots=True)
-class Report:
-    """What was done and seen. ``places`` says by place what is wrong with its candles."""
-
-    plan: Plan
-    took_s: float = 0.0
-    candles: int = 0
-    places: dict[str, str] = field(default_factory=dict)
-    ends: dict[str, int] = field(default_factory=dict)
-    events: list[tuple[Step, Silence]] = field(default_factory=list)
-    failure: str = ""
-    noted: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def result(self) -> Result:
-        """What it comes to."""
-        if set(self.places.values()) - {EQUAL}:
-            return Result.LOST
-        if self.failure:
-            return Result.STALLED if _NOT_READ in self.failure else Result.FAILED
-        return Result.EQUAL
-
-    def as_json(self) -> dict[str, Any]:
-        """What is kept of it."""
-        faults = [
-            {**asdict(step), "silence_s": round(silence.seconds, 2), "alone": silence.alone}
-            for step, silence in self.events
-        ]
-        return {
-            "seed": self.plan.seed,
-            "brokers": self.plan.brokers,
-            "is_static": self.plan.is_static,
-            "ticks": self.plan.ticks,
-            "off": list(self.plan.off),
-            "result": self.result,
-            "candles": self.candles,
-            "places": {place: told.split(":\n")[0] for place, told in self.places.items()},
-            "failure": self.failure,
-            "ends": self.ends,
-            "noted": self.noted,
-            "took_s": round(self.took_s, 1),
-            "faults": faults,
-        }
 
 
 _NOTED = {"out of turn, read again": ", reading again", "put out while writing": "put out of the group while writing"}
@@ -127,9 +67,9 @@ def run(plan: Plan, servers: Servers) -> Report:
                 if report.result is not Result.EQUAL:
                     raise _Wrong  # has the system keep its logs
         except _Wrong:
-            report.failure = report.failure or f"see the logs in {system.root}"
+            report.logs = system.root
         except Exception as error:
-            report.failure = f"{error!r}; see the logs in {system.root}"
+            report.failure, report.logs = repr(error), system.root
     report.took_s = time.monotonic() - began_s
     return report
 
@@ -157,7 +97,7 @@ def _run(plan: Plan, stage: Stage, report: Report) -> None:
         load.stop()
     stage.clickhouse.clear()
     system.produce(last_trades())
-    stage.tend_until(system.is_drained, plan.patience_s, _NOT_READ)
+    stage.tend_until(system.is_drained, plan.patience_s, NOT_READ)
     stage.tend_until(lambda: _is_ready(stage), plan.patience_s, "all workers to be ready")
     report.events = list(zip(plan.steps, silences(events_ms, _writes(system), end_ms), strict=True))
     expected = expectation(system)
@@ -187,29 +127,3 @@ def _writes(system: System) -> dict[int, list[int]]:
 
 def _now_ms() -> int:
     return int(time.time() * 1000)
-
-
-def told(report: Report) -> str:
-    """The report in a few lines."""
-    plan = report.plan
-    lines = [f"  {step}  silent {silence.seconds:.1f} s{_over(step, silence)}" for step, silence in report.events]
-    wrong = [f"  {place}: {_short(difference)}" for place, difference in report.places.items() if difference != EQUAL]
-    equal = f"{report.candles} candles equal in {len(report.places)} places"
-    verdict = equal if report.result is Result.EQUAL else report.result.upper()
-    head = (
-        f"{plan}, {plan.ticks} ticks: {verdict}; "
-        f"ends {report.ends}, {report.noted or 'nothing noted'}, {report.took_s:.0f} s"
-    )
-    return "\n".join([head, *lines, *wrong, *([f"  {report.failure}"] if report.failure else [])])
-
-
-def _short(difference: str) -> str:
-    """What is wrong, with one example."""
-    return "\n    ".join(difference.splitlines()[:2])
-
-
-def _over(step: Step, silence: Silence) -> str:
-    limit_s = LIMITS_S.get(step.kind)
-    if not silence.alone:
-        return " (not alone)"
-    return f" (over the limit of {limit_s:g} s)" if limit_s is not None and silence.seconds > limit_s else ""
