@@ -2,7 +2,7 @@
 
 aiokafka goes on deciding what is fetched, whether an answer still fits the position that was asked for, and where
 reading goes on: the fetcher's own code runs with a reader of ours in the place of two of its names. What it takes for
-the one record of a fetch is the `Records` of all of it.
+the one record of a fetch is the `Records` of all of it. And fetches are sent over connections of their own.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
+from aiokafka.client import ConnectionGroup
 from aiokafka.consumer import fetcher as stock
 from aiokafka.errors import CorruptRecordException
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 
 from stockstream.broker.record_batches import read_records
@@ -35,6 +37,31 @@ def read_lean(consumer: Any, topics: Collection[str]) -> None:
         "PartitionRecords": partial(_partition_records, topics),
     }
     fetcher._proc_fetch_request = MethodType(FunctionType(handle.__code__, names), fetcher)
+
+
+def fetch_apart(consumer: Any) -> None:
+    """Have a started consumer's fetches use connections that carry nothing else.
+
+    A broker answers the requests of a connection in turn: what a new owner of partitions asks first, where they begin
+    and end, would each time wait for as long as brokers gather ticks.
+    """
+    consumer._fetcher._client = _FetchClient(consumer._client)
+
+
+class _FetchClient:
+    """aiokafka's client, for its fetcher."""
+
+    _GROUP = max(ConnectionGroup) + 1
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def send(self, node_id: int, request: Any) -> Any:
+        group = self._GROUP if isinstance(request, FetchRequest) else ConnectionGroup.DEFAULT
+        return await self._client.send(node_id, request, group=group)
 
 
 class _Raw:

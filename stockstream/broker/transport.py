@@ -28,7 +28,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from stockstream.broker.lean_fetch import read_lean
+from stockstream.broker.lean_fetch import fetch_apart, read_lean
 from stockstream.broker.lease import Lease, guard_sends, watch_heartbeats
 from stockstream.broker.pace import AT_ONCE, Pace
 from stockstream.broker.stores import IsNewer, absorb
@@ -57,6 +57,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         await super().on_start()
         read_lean(self._consumer, self.transport.sources)
+        fetch_apart(self._consumer)
         watch_heartbeats(self._consumer._coordinator, self.transport.lease)
 
     async def _fetch_records(

@@ -76,6 +76,8 @@ KNOWN = [
     (GROUP + "_do_heartbeat", "dc1d6632aaa6", "watch_heartbeats"),
     (GROUP + "_do_rejoin_group", "3cb016c98a08", "watch_heartbeats"),
     (GROUP + "_heartbeat_routine", "61d010289522", "watch_heartbeats: who calls it"),
+    ("aiokafka.client:AIOKafkaClient.send", "246b277687d7", "_FetchClient: any group is a connection of its own"),
+    ("aiokafka.client:AIOKafkaClient._get_conn", "68ce5d839171", "_FetchClient: any group is a connection of its own"),
     (FETCHER + "Fetcher.fetched_records", "be4348896b9b", "_Gate: how partitions are asked for"),
     (FETCHER + "Fetcher._get_actions_per_node", "1dab2cf937d1", "_Thread._set_pace: when a request is made"),
     (FETCHER + "Fetcher._proc_fetch_request", "59bf948fff47", "read_lean: the names that it looks up"),

@@ -7,13 +7,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.client import ConnectionGroup
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import CorruptRecordException, RecordTooLargeError
+from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from raw_batches import Item, batch, damaged
 
-from stockstream.broker.lean_fetch import read_lean
+from stockstream.broker.lean_fetch import fetch_apart, read_lean
 from stockstream.models.records import Records
 from stockstream.testing.wait import wait_until_async
 
@@ -30,9 +32,18 @@ class FakeClient:
         self._metadata_max_age_ms = 300_000
         self.answers: deque[dict[TopicPartition, bytes]] = deque()
         self.asked: list[dict[TopicPartition, int]] = []
+        self.groups: dict[str, int] = {}
         self.cluster = SimpleNamespace(leader_for_partition=lambda tp: 1)
 
-    async def send(self, node_id: int, request: Any) -> Any:
+    async def _maybe_wait_metadata(self) -> None:
+        """There is nothing to wait for."""
+
+    async def send(self, node_id: int, request: Any, group: int = 0) -> Any:
+        if isinstance(request, OffsetRequest):
+            self.groups["offsets"] = group
+            answer = [(topic, [(at, 0, 0, 7) for at, _ in ats]) for topic, ats in request._topics]
+            return SimpleNamespace(API_VERSION=1, topics=answer)
+        self.groups["fetch"] = group
         self.asked.append({TopicPartition(topic, at): offset for topic, ats in request.topics for at, offset, _ in ats})
         if not self.answers:
             await asyncio.Event().wait()
@@ -143,6 +154,16 @@ async def test_a_batch_that_is_cut_off_before_its_first_record_is_told_as_ever(s
     scene.begin({TICKS: batch(0, ITEMS)[:-1]})
     with pytest.raises(RecordTooLargeError):
         await scene.take()
+
+
+async def test_fetches_have_connections_of_their_own(scene: Scene) -> None:
+    """A broker answers what comes over one connection in turn."""
+    fetch_apart(SimpleNamespace(_fetcher=scene.fetcher, _client=scene.client))
+    scene.begin()
+    await scene.asked(1)
+    assert await scene.fetcher.end_offsets([TICKS], 5000) == {TICKS: 7}
+    assert scene.client.groups == {"fetch": 2, "offsets": ConnectionGroup.DEFAULT}
+    assert scene.client.groups["fetch"] not in list(ConnectionGroup)
 
 
 async def test_transactions_are_not_for_lean_topics() -> None:
