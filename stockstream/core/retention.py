@@ -42,16 +42,15 @@ class Retention:
         found: set[int] = set()
         if self._keep_ms is None:
             return found
-        spans: dict[Key, tuple[int, int]] = {}
+        minutes: dict[Key, list[int]] = {}
         for key, minute in pieces:
-            low, high = spans.get(key, (minute, minute))
-            spans[key] = min(low, minute), max(high, minute)
-        for key, (low, high) in spans.items():
+            minutes.setdefault(key, []).append(minute)
+        for key, starts in minutes.items():
             stored = self._rows.before((LEDGER, key, _END_OF_TIME))
-            if low < (high if stored is None else max(high, stored)) - self._keep_ms:
+            newest = max(starts) if stored is None else max(max(starts), stored)
+            if min(starts) < newest - self._keep_ms:
                 ticks = sorted(
-                    (stamped for at, piece in pieces.items() if at[0] == key for stamped in piece.ticks()),
-                    key=itemgetter(0),
+                    (stamped for minute in starts for stamped in pieces[key, minute].ticks()), key=itemgetter(0)
                 )
                 found.update(self._expired_of(key, ticks, self._keep_ms))
         return found
