@@ -8,14 +8,14 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from faults.plan import Kind, Plan, Step
+from faults.plan import DEFAULTS, Kind, Plan, Step
 from faults.report import Result, summary
 from faults.results import save
 from faults.run import Servers, run
 
 KILLS, TICKS = 200, 1_000_000
 _WORKERS = ("w0", "w1")
-_MEAN_S = 7.0
+_MEAN_S = 5.0
 _FIRST_S = 5.0
 _WIPED = 0.2
 _PATIENCE_S = 300
@@ -24,7 +24,7 @@ _PATIENCE_S = 300
 def kill_plan(seed: int, kills: int, ticks: int) -> Plan:
     """``kills`` SIGKILLs at random moments, a few seconds apart, one in five with the data folder deleted.
 
-    Workers are started again at once, and keep their place in the group.
+    Workers are started again at once and keep their place in the group, with the default timeouts.
     """
     rng = random.Random(seed)
     steps, at_s = [], _FIRST_S
@@ -32,7 +32,16 @@ def kill_plan(seed: int, kills: int, ticks: int) -> Plan:
         kind = Kind.WIPE if rng.random() < _WIPED else Kind.KILL
         steps.append(Step(round(at_s, 1), kind, rng.choice(_WORKERS)))
         at_s += rng.uniform(0.3, 2 * _MEAN_S - 0.3)
-    return Plan(seed, tuple(steps), load_s=at_s, ticks=ticks, workers=_WORKERS, is_static=True, patience_s=_PATIENCE_S)
+    return Plan(
+        seed,
+        tuple(steps),
+        load_s=at_s,
+        ticks=ticks,
+        workers=_WORKERS,
+        is_static=True,
+        patience_s=_PATIENCE_S,
+        settings=dict(DEFAULTS),
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
