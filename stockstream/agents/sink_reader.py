@@ -22,6 +22,10 @@ _POLL_S = 0.2
 _LAG_TIMEOUT_S = 5.0
 # Decoding this many takes some milliseconds, during which nothing else runs in the worker.
 _MAX_RECORDS = 500
+# What the sink does not get in now it gets in later; candles should not wait for it.
+_OTHERS_SHARE = 4
+_QUIET_TURN_S = 0.0002
+_QUIET_TURNS = 10  # so many without a pause: who works in short steps is busy too
 
 
 class CandleDecoder(Protocol):
@@ -47,8 +51,9 @@ class TickDecoder(Protocol):
 class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Reads ``candles_topic`` and ``tick_topics`` as the consumer group ``group_id``, from the earliest record on.
 
-    While the backlog is full, or a schema is waited for, its partitions are paused and it goes on polling, so that it
-    stays in its group. What it holds of a partition that is taken away is forgotten: the next owner reads it again.
+    While the rest of the worker is busy it takes a small part of the event loop's time. While the backlog is full, or a
+    schema is waited for, its partitions are paused and it goes on polling, so that it stays in its group. What it holds
+    of a partition that is taken away is forgotten: the next owner reads it again.
 
     Candles that cannot be decoded are put into the backlog for ``dead-letters``; such ticks are only counted, in
     ``undecodable``, since the candle agent, which reads the same records, sends them there.
@@ -157,10 +162,23 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         # to count them as read would commit over the records before them, which were forgotten.
         if assignments != self._assignments:
             return
+        began_s = self._clock()
         for record in records:
             self._keep(record)
         self.added.set()
-        await asyncio.sleep(0)
+        await self._give_way((self._clock() - began_s) * _OTHERS_SHARE)
+
+    async def _give_way(self, wanted_s: float) -> None:
+        """Let the rest of the worker have so much of the event loop's time, or as much as it wants."""
+        given_s, quiet_turns = 0.0, 0
+        while True:
+            began_s = self._clock()
+            await asyncio.sleep(0)
+            turn_s = self._clock() - began_s
+            given_s += turn_s
+            quiet_turns = quiet_turns + 1 if turn_s < _QUIET_TURN_S else 0
+            if given_s >= wanted_s or quiet_turns == _QUIET_TURNS:
+                return
 
     async def _hold(self) -> None:
         """Poll without reading."""

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 from aiokafka import TopicPartition
 
+from stockstream.agents import sink_reader
 from stockstream.agents.retry import Retry
 from stockstream.agents.sink_reader import SinkReader
 from stockstream.broker.connection import Connection
@@ -261,3 +262,40 @@ async def test_records_fetched_while_the_lag_is_asked_for_count() -> None:
     assert await made.lag() == 3
     decoder.ready.set()
     await asyncio.gather(*steps)
+
+
+class TestGivingWay:
+    """The clock goes only where somebody works."""
+
+    @pytest.fixture
+    def at_work(self, monkeypatch: pytest.MonkeyPatch) -> tuple[SinkReader, list[float]]:
+        """A reader that takes 1 ms for each of ten records, and its clock."""
+        clock = [0.0]
+
+        class Slow(Ticks):
+            def decode(self, key: bytes | None, value: bytes | None) -> Tick:
+                clock[0] += 0.001
+                return super().decode(key, value)
+
+        made, _ = reader(Backlog(100, 10**9), Consumer(ticks(*range(10))), Slow())
+        made._clock = lambda: clock[0]
+        return made, clock
+
+    async def test_it_waits_while_others_work_and_not_for_ever(self, at_work: tuple[SinkReader, list[float]]) -> None:
+        made, clock = at_work
+
+        async def work() -> None:
+            for turn in range(1000):
+                clock[0] += 0.002 if turn % 3 else 0.0  # a step that is soon done is no pause
+                await asyncio.sleep(0)
+
+        working = asyncio.create_task(work())
+        await made._step()
+        assert not working.done()
+        assert clock[0] - 0.01 >= 0.01 * sink_reader._OTHERS_SHARE
+        working.cancel()
+
+    async def test_it_goes_on_where_nobody_works(self, at_work: tuple[SinkReader, list[float]]) -> None:
+        made, clock = at_work
+        await asyncio.wait_for(made._step(), 5)
+        assert clock == [pytest.approx(0.01)]
