@@ -80,6 +80,7 @@ class Engine:
         self.committed = committed
         self.clocks = Clocks(close_delay_ms)
         self._retention = Retention(rows, retention_ms)
+        self._topics: dict[Key, int] = {}
         self._reached: dict[int, int] = {}
         self._ahead: dict[int, int] = {}
         self._held: dict[Address, Row] = {}
@@ -287,10 +288,14 @@ class Engine:
 
     def _is_foreign(self, topic_id: int, key: Key) -> bool:
         """Whether the symbol's rows are made of another topic. Of three tables any may have lost its rows."""
+        known = self._topics.get(key)
+        if known is not None:
+            return known != topic_id
         for interval in INTERVALS_MS:
             newest = self.rows.before((interval, key, _END_OF_TIME))
             row = None if newest is None else self.rows.get((interval, key, newest))
             if row is not None:
+                self._topics[key] = row.topic_id  # for good: a symbol's newest row stays
                 return row.topic_id != topic_id
         return False
 
