@@ -7,8 +7,8 @@ being by itself an idempotent function of the ticks it was given: it remembers t
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -16,12 +16,12 @@ from stockstream.core.batch import Batch, Piece, Stamped, add_ticks, piece_of, s
 from stockstream.core.columns import Columns
 from stockstream.core.controls import mark, new_row
 from stockstream.core.interval import INTERVALS_MS, session_bounds
-from stockstream.core.partial import Partial, fold
+from stockstream.core.merge import Line, Open, merge_into, share_of
 from stockstream.core.publish import candle_of
 from stockstream.core.reduce import add_columns
 from stockstream.core.retention import Retention
 from stockstream.core.row import Row, candle_version, stamp
-from stockstream.core.rows import Address, Key, Rows, Series
+from stockstream.core.rows import Address, Key, Rows
 from stockstream.core.verdict import Policy
 from stockstream.core.volume import next_counted
 from stockstream.core.watermark import Clocks
@@ -36,26 +36,6 @@ class Applied:
 
     batch: Batch
     touched: dict[Address, None] = field(default_factory=dict)
-
-
-class _Line:
-    """The rows of one interval and symbol that a batch merges into, by window start."""
-
-    __slots__ = ("length_ms", "open", "series")
-
-    def __init__(self, series: Series) -> None:
-        self.series = series
-        self.length_ms = INTERVALS_MS[series.interval]
-        self.open: dict[int, _Open] = {}
-
-
-@dataclass(slots=True)
-class _Open:
-    """A row being merged into. ``guard`` is its stamp before the batch: what it had already taken."""
-
-    row: Row
-    guard: int
-    is_new: bool
 
 
 class Engine:
@@ -129,11 +109,11 @@ class Engine:
             add_columns(batch, self.policy, columns, stamp(epoch, 0))
         applied = Applied(batch)
         self._refuse(topic_id, batch)
-        lines: dict[Key, list[_Line]] = {}
+        lines: dict[Key, list[Line]] = {}
         for (key, minute), piece in batch.pieces.items():
             found = lines.get(key)
             if found is None:
-                found = lines[key] = [_Line(self.rows.series(interval, key)) for interval in INTERVALS_MS]
+                found = lines[key] = [Line(self.rows.series(interval, key)) for interval in INTERVALS_MS]
             self._apply_minute(topic_id, found, minute, piece, batch)
         for line in chain.from_iterable(lines.values()):
             self._keep(line, applied)
@@ -235,20 +215,20 @@ class Engine:
             if row is not None and not row.closed:
                 self._await_close(at, row)
 
-    def _apply_minute(self, topic_id: int, lines: list[_Line], minute: int, piece: Piece, batch: Batch) -> None:
+    def _apply_minute(self, topic_id: int, lines: list[Line], minute: int, piece: Piece, batch: Batch) -> None:
         """Merge the ticks of one symbol and minute into the rows of every interval, the ledger's first."""
         target = self._open(topic_id, lines[0], minute, batch.last)
         self._forget_duplicates(target.row)
-        share = _share(target, piece, batch)
+        share = share_of(target, piece, batch)
         # The first tick names the clock: which one comes first in a batch is chance.
         clock = piece.clocks[0][0]
         for line in lines:
             start = minute - minute % line.length_ms
             target = line.open.get(start) or self._open(topic_id, line, start, batch.last)
             target.row.clock = target.row.clock or clock
-            _merge(target, share)
+            merge_into(target, share)
 
-    def _keep(self, line: _Line, applied: Applied) -> None:
+    def _keep(self, line: Line, applied: Applied) -> None:
         """Store what was merged into, and have it closed in time."""
         interval, key = line.series.interval, line.series.key
         for start, target in line.open.items():
@@ -299,7 +279,7 @@ class Engine:
                 return row.topic_id != topic_id
         return False
 
-    def _open(self, topic_id: int, line: _Line, start: int, end: int) -> _Open:
+    def _open(self, topic_id: int, line: Line, start: int, end: int) -> Open:
         """The row at ``start`` for merging into; ``end`` is the stamp of the batch's last tick."""
         found = line.open.get(start)
         if found is None:
@@ -310,86 +290,10 @@ class Engine:
                 row = new_row(series, topic_id, start)
                 series.put(start, row)
                 self._retention.evict(series, start, end, self.committed)
-            found = line.open[start] = _Open(row, row.stamp, is_new)
+            found = line.open[start] = Open(row, row.stamp, is_new)
         return found
 
     def _await_close(self, at: Address, row: Row) -> None:
         if row.bar is None:
             return
         self.clocks.wait(row.clock, session_bounds(at[0], at[2])[1], at)
-
-
-@dataclass(slots=True)
-class _Share:
-    """What of a piece its rows may take: all but duplicates, ``whole`` the summary of it (None: nothing).
-
-    ``first`` and ``last_fresh`` are the stamps of the first and last of it, ``last`` that of the piece's last tick.
-    """
-
-    whole: Partial | None
-    first: int
-    last_fresh: int
-    last: int
-    ticks: Callable[[], list[Stamped]]
-
-
-def _share(ledger: _Open, piece: Piece, batch: Batch) -> _Share:
-    """The ticks of one minute that are no duplicates, by the ids that their 1m row has seen."""
-    summary = piece.summary
-    if summary is not None and summary.first > ledger.guard and ledger.row.ids.extend(summary.ids):
-        return _Share(summary.whole, summary.first, summary.last, summary.last, piece.ticks)
-    ticks = piece.ticks()
-    fresh = _unique(ledger, ticks, batch)
-    last = ticks[-1][0]
-    if not fresh:
-        return _Share(None, last, last, last, piece.ticks)
-    return _Share(fold(fresh), fresh[0][0], fresh[-1][0], last, lambda: fresh)
-
-
-def _unique(ledger: _Open, ticks: list[Stamped], batch: Batch) -> list[Stamped]:
-    """``ticks`` without duplicates.
-
-    What the 1m row has taken already is decided by its list of duplicates, so that the other intervals, which a crash
-    may have left behind, drop the same ticks when they are read again.
-    """
-    row, guard = ledger.row, ledger.guard
-    fresh: list[Stamped] = []
-    for stamped in ticks:
-        place, tick = stamped
-        if place <= guard:
-            at = bisect_left(row.duplicates, place)
-            duplicate = at < len(row.duplicates) and row.duplicates[at] == place
-        else:
-            duplicate = tick.kind == "trade" and tick.trade_id >= 0 and not row.ids.add(tick.trade_id)
-            if duplicate:
-                row.duplicates.append(place)
-        if duplicate:
-            batch.refused[place] = Verdict.DUPLICATE
-        else:
-            fresh.append(stamped)
-    return fresh
-
-
-def _merge(target: _Open, share: _Share) -> None:
-    """Merge what of ``share`` lies above the guard."""
-    row, guard = target.row, target.guard
-    if share.last > row.stamp:
-        row.stamp = share.last
-    if share.whole is None or share.last_fresh <= guard:
-        return
-    part, first = share.whole, share.first
-    if first <= guard:
-        above = [stamped for stamped in share.ticks() if stamped[0] > guard]
-        first, cut = above[0][0], fold(above)
-        if cut is None:
-            return
-        part = cut
-    if row.bar is None:
-        row.bar = part.copy()
-        row.first_stamp = first
-    elif row.closed and not row.amended:
-        before = row.bar.copy()
-        row.bar.merge(part)
-        row.amended = row.bar != before
-    else:
-        row.bar.merge(part)
