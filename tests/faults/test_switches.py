@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 
-import pytest
 from faults.controls import CONTROLS
 from faults.run import SWITCHES
 
@@ -17,9 +16,8 @@ def _run(off: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_protection_can_be_switched_off(name: str) -> None:
-    ended = _run(name)
+def test_every_protection_can_be_switched_off() -> None:
+    ended = _run(",".join(NAMES))
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
