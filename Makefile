@@ -6,7 +6,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTHON ?= python3
 SERVERS := .cache/servers
-BENCH := throughput live scale profile
+BENCH := throughput live scale
 stamp = $(shell cat $(1) | sha256sum | cut -c1-12)
 LOCKED := .venv/locked-$(call stamp,requirements.lock)
 INSTALLED := .venv/installed-$(call stamp,requirements.lock pyproject.toml)
@@ -53,7 +53,7 @@ images: setup
 demo: $(INSTALLED)
 	$(BIN)/stockstream demo $(DEMO)
 
-# All benchmarks and the tables of docs/performance.md, in ten minutes; one by name: make bench BENCH=throughput
+# Within ten minutes, with the tables of docs/performance.md; one by name: make bench-live, -scale, -profile, -ingest
 bench: $(INSTALLED) servers
 	for each in $(BENCH); do $(BIN)/python -m bench.$$each || exit 1; done
 	$(BIN)/python -m bench.report --write

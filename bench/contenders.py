@@ -139,11 +139,11 @@ def peer_of_its_own(topics: Topics) -> Iterator[Peer]:
 WORKER, LOOP = "worker", "loop"
 CONTENDERS = [
     Contender(WORKER, run_worker),
-    Contender(LOOP, _loop("scalar"), needs=lambda: python_of("peers/loop")),
+    Contender(LOOP, _loop("scalar"), 500_000, needs=lambda: python_of("peers/loop")),
     Contender("loop, vectorised", _loop("vectorised"), needs=lambda: python_of("peers/loop")),
     Contender("Kafka Streams", _kafka_streams, needs=lambda: classpath_of("peers/kafka_streams")),
-    Contender("worker with sink", run_worker_with_sink, rounds=3),
-    Contender("Bytewax", _python("bytewax"), 200_000, 2, lambda: python_of("peers/bytewax")),
-    Contender("Quix Streams", _python("quix"), 200_000, 2, lambda: python_of("peers/quix")),
+    Contender("worker with sink", run_worker_with_sink, rounds=1),
+    Contender("Bytewax", _python("bytewax"), 200_000, 1, lambda: python_of("peers/bytewax")),
+    Contender("Quix Streams", _python("quix"), 200_000, 1, lambda: python_of("peers/quix")),
     Contender("Faust, an event at a time", _python("faust"), 40_000, 1, lambda: python_of("peers/faust")),
 ]

@@ -54,7 +54,7 @@ class Turn:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m bench.live", description=__doc__.splitlines()[0])
-    arguments.add_argument("--seconds", type=int, default=10)
+    arguments.add_argument("--seconds", type=int, default=9)
     arguments.add_argument("--ticks-per-s", type=int, nargs="+", default=[1000, 10_000])
     arguments.add_argument("--rounds", type=int, default=1)
     given = arguments.parse_args()

@@ -28,7 +28,7 @@ from stockstream.testing.system import System
 
 BURST = 10
 SYMBOLS = (300, 1_000, 10_000, 100_000)
-PARTITIONS = (1, 4, 12, 48)
+PARTITIONS = (1, 4, 48)
 
 
 @dataclass(frozen=True, slots=True)
