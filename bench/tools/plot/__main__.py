@@ -28,7 +28,8 @@ def main(results: Path, image: Path) -> None:
     colours = [OURS if name.startswith("worker") else THEIRS for name in names]
     bars = axes.barh(names, medians, xerr=errors, color=colours, ecolor="#333333", capsize=3, log=True)
     axes.bar_label(bars, labels=[f" {value:,.0f}" for value in medians], padding=6)
-    axes.set_xlim(right=max(medians) * 6)
+    axes.set_xlim(min(medians) / 3, max(medians) * 6)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("ticks a second (logarithmic): median, least and greatest")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
