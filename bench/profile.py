@@ -27,7 +27,7 @@ from bench.environments import python_of
 from bench.figures import cpu_us, rates
 from bench.measure import Machine, Run, save
 from bench.servers import Servers, started
-from bench.worker import NOBODY, progress_of, run_worker, system_of, wait_begun, wait_committed
+from bench.worker import BACKLOG, NOBODY, progress_of, run_worker, system_of, wait_begun, wait_committed
 
 SAMPLES_PER_S = 400
 LAYERS = {
@@ -91,7 +91,10 @@ def run_bare(servers: Servers, workload: Workload) -> Run:
 
 def profiled(servers: Servers, workload: Workload) -> Counter[tuple[str, ...]]:
     """How often each stack was seen while a worker did its work."""
-    with system_of(servers, workload, NOBODY, sink_enabled="false") as system, tempfile.TemporaryDirectory() as folder:
+    with (
+        system_of(servers, workload, NOBODY, sink_enabled="false", **BACKLOG) as system,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         worker = system.start(wait=False)
         file = Path(folder) / "stacks"
         with progress_of(system.bootstrap, system.id) as progress:

@@ -124,7 +124,7 @@ def scale(found: Figures) -> str:
     return (
         f"{told(found)} {found['ticks']:,} ticks each, {found['burst']} of a symbol in a row.\n\n"
         f"{grid(head, sizes)}\n\n{grid(recovery, recovered)}\n\n"
-        f"A row takes stock Faust {stock / ours:.0f} times as long, and {stock_cpu / ours_cpu:.0f} times the processing."
+        f"A row takes stock Faust {stock / ours:.0f} times as long, {stock_cpu / ours_cpu:.0f} times in processor time."
     )
 
 

@@ -23,7 +23,7 @@ from bench.environments import python_of
 from bench.figures import cpu_us, rates
 from bench.measure import Run, cpu_seconds, rss_mb, save
 from bench.servers import Servers, started
-from bench.worker import NOBODY, measure, published, system_of
+from bench.worker import BACKLOG, NOBODY, measure, published, system_of
 from stockstream.testing.system import System
 
 BURST = 10
@@ -84,7 +84,7 @@ def main() -> None:
 def run(servers: Servers, workload: Workload, recovered: list[Recovery] | None) -> Size:
     """The worker over one workload; with ``recovered`` its store is lost afterwards, and what that took is appended."""
     reference = servers.candles_of(workload)
-    with system_of(servers, workload, NOBODY, sink_enabled="false") as system:
+    with system_of(servers, workload, NOBODY, sink_enabled="false", **BACKLOG) as system:
         worker = system.start(wait=False)
         measured: Run = measure(system, workload, worker)
         held_mb = rss_mb(worker.pid)

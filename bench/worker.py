@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from bench.data import Candles, Workload
 from bench.measure import Machine, Run, cpu_seconds, peak_mb
 from bench.servers import Servers
+from stockstream.settings import Settings
 from stockstream.testing.clickhouse import ClickHouseFacade
 from stockstream.testing.system import System, WorkerProcess
 
@@ -22,7 +23,11 @@ _NO_COORDINATOR_YET = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
 }
 NOBODY = "http://127.0.0.1:1"
-_COMMIT_S = "0.2"  # at the default of a second it is the clock that is measured
+# At the default of a second it is the clock that a backlog would measure.
+BACKLOG = {"commit_interval_s": "0.2"}
+# What `System` makes shorter for tests.
+_SHORTENED = ("session_timeout_s", "heartbeat_interval_s", "rebalance_timeout_s", "start_timeout_s", "sink_interval_ms")
+_DEFAULTS = {name: str(Settings.model_fields[name].default) for name in _SHORTENED}
 
 
 def run_worker(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
@@ -30,7 +35,7 @@ def run_worker(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
 
     A commit waits until everything sent before is acknowledged.
     """
-    with system_of(servers, workload, NOBODY, sink_enabled="false") as system:
+    with system_of(servers, workload, NOBODY, sink_enabled="false", **BACKLOG) as system:
         worker = system.start(wait=False)
         run = measure(system, workload, worker)
         worker.stop()
@@ -39,7 +44,7 @@ def run_worker(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
 
 def run_worker_with_sink(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
     """One worker process with its sink; its window ends when every candle and tick is in ClickHouse and committed."""
-    with ClickHouseFacade() as clickhouse, system_of(servers, workload, clickhouse.url) as system:
+    with ClickHouseFacade() as clickhouse, system_of(servers, workload, clickhouse.url, **BACKLOG) as system:
         worker = system.start(wait=False)
         run = measure(system, workload, worker, sink=True)
         found: Candles = {}
@@ -72,9 +77,7 @@ def system_of(servers: Servers, workload: Workload, clickhouse_url: str, **setti
         "tick_topics": workload.topic,
         "partitions": str(workload.partitions),
         "replication": "1",
-        "commit_interval_s": _COMMIT_S,
-        "session_timeout_s": "30",
-        "heartbeat_interval_s": "3",
+        **_DEFAULTS,
         **settings,
     }
     with System(servers.bootstrap, servers.registry_url, clickhouse_url, topic_prefix="", **given) as system:
