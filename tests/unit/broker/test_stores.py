@@ -49,6 +49,15 @@ class TestPartitionStore:
         assert list(store.items()) == [(b"a", b"1"), (b"b", b"2")]
         assert persisted(tables, place) == 41
 
+    def test_is_read_by_fausts_own_tables(self, store: PartitionStore, tables: Tables) -> None:
+        store.write([(b"a", b"1")])
+        assert tables.latest[b"a"] == b"1"
+        at = ("1m", ("A", "regular"), 1_700_000_040_000)
+        table = tables.candles["1m"].table
+        PartitionStore(table, PARTITION).write([(encode_key(at), b"row")])
+        [window] = table.window.ranges(1_700_000_070)
+        assert table["A#regular", window] == b"row"
+
     def test_partitions_are_apart(self, store: PartitionStore, tables: Tables) -> None:
         store.write([(b"a", b"1")])
         assert PartitionStore(tables.latest, PARTITION + 1).get(b"a") is None

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
+from aiokafka.structs import TopicPartition
 
 from stockstream.broker.transport import poison, send_records
 
@@ -88,6 +89,29 @@ async def test_waits_until_the_accumulator_has_room(app: FakeApp) -> None:
     room.set()
     await sending
     assert sum(builder.record_count() for builder, *_ in producer.sent) == len(ROWS)
+
+
+async def test_one_batch_of_a_partition_waits_for_its_broker_and_no_more(app: FakeApp) -> None:
+    """This is what bounds the memory of sends: aiokafka's accumulator is the real one."""
+    cluster = SimpleNamespace(leader_for_partition=lambda tp: 1)
+    accumulator = MessageAccumulator(cluster, 300, 0, 30)
+
+    async def send_batch(builder: BatchBuilder, topic: str, *, partition: int) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = await accumulator.add_batch(builder, TopicPartition(topic, partition), 30)
+        return future
+
+    app.producer._producer.send_batch = send_batch
+    sending = asyncio.ensure_future(send_records(app, "changes", 0, ROWS))
+    drained: list[int] = []
+    async with asyncio.timeout(10):
+        while sum(drained) < len(ROWS):
+            await asyncio.sleep(0)
+            for batches in accumulator._batches.values():
+                assert len(batches) <= 1
+            batches_by_node, _ = accumulator.drain_by_nodes(ignore_nodes=set())
+            drained += [batch.record_count for node in batches_by_node.values() for batch in node.values()]
+        await sending
+    assert len(drained) > 2
 
 
 @pytest.mark.parametrize("failure", ["refused", "cancelled"])
