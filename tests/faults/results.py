@@ -35,5 +35,5 @@ def longest_silences(reports: Iterable[Report]) -> dict[str, float]:
     for report in reports:
         for step, silence in report.events:
             if silence.alone:
-                longest[step.kind] = max(longest[step.kind], round(silence.seconds, 2))
+                longest[step.kind.value] = max(longest[step.kind.value], round(silence.seconds, 2))
     return dict(sorted(longest.items()))

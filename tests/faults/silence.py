@@ -27,10 +27,12 @@ class Silence:
 def silences(events_ms: Sequence[int], writes_ms: Mapping[int, Sequence[int]], end_ms: int) -> list[Silence]:
     """For each event, of ascending times, the longest time without a write of any partition that it brought about.
 
+    An event that fell into another's silence has brought about none.
+
     ``writes_ms``: the times of each partition's writes, ascending; a partition that has any is silent also from its
     last one to ``end_ms``, when the ticks end.
     """
-    longest = [Silence(0.0, -1, alone=True) for _ in events_ms]
+    longest = [Silence(0.0, -1, alone=False) for _ in events_ms]
     for partition, times in writes_ms.items():
         for begin, end in pairwise([*(at for at in times if at < end_ms), end_ms]):
             which = _cause(events_ms, begin, end)

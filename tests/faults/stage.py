@@ -158,8 +158,10 @@ class Stage:
 
 
 def _last_words(log: bytes) -> str:
-    """Why a worker has ended: the first line that says that it must, else the last that says something went wrong."""
+    """Why a worker has ended: the first line that says so, else the last one that says something went wrong."""
     lines = [line.partition("] ")[2].partition("] ")[2] for line in log.decode(errors="replace").splitlines()]
-    fatal = [line for line in lines if line.startswith("[CRITICAL]")]
-    wrong = [line for line in lines if line.startswith("[ERROR]")]
-    return f": {(fatal[:1] or wrong[-1:])[0][:160]}" if fatal or wrong else ""
+    fatal = [line for line in lines if line.startswith("[CRITICAL]") and "^Worker" not in line]
+    crashed = [line for line in lines if line.startswith("[ERROR]") and "Crashed reason" in line]
+    wrong = [line for line in lines if line.startswith(("[ERROR]", "[CRITICAL]"))]
+    found = [*fatal[:1], *crashed[:1], *wrong[-1:]]
+    return f": {found[0][:120]}" if found else ""

@@ -15,7 +15,7 @@ def test_what_was_under_way_is_still_written_after_a_kill() -> None:
 
 def test_an_event_inside_a_silence_is_not_its_cause_if_another_began_it() -> None:
     found = silences([10_000, 14_000], {0: [9_900, 10_100, 20_000]}, 20_000)
-    assert found == [Silence(9.9, 0, alone=False), Silence(0.0, -1, alone=True)]
+    assert found == [Silence(9.9, 0, alone=False), Silence(0.0, -1, alone=False)]
 
 
 def test_a_partition_is_silent_until_the_ticks_end() -> None:
