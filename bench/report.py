@@ -99,6 +99,7 @@ def scale(found: Figures) -> str:
         (
             f"{size['symbols']:,}",
             f"{size['partitions']}",
+            f"{size['ticks']:,}",
             f"{size['rows']:,}",
             f"{size['ticks_per_s']:,.0f}",
             f"{size['cpu_us_a_tick']:.2f}",
@@ -107,7 +108,16 @@ def scale(found: Figures) -> str:
         )
         for size in found["sizes"]
     ]
-    head = ("symbols", "partitions", "candles", "ticks/s", "µs of processor time a tick", "RSS MB", "on disk MB")
+    head = (
+        "symbols",
+        "partitions",
+        "ticks",
+        "candles",
+        "ticks/s",
+        "µs of processor time a tick",
+        "RSS MB",
+        "on disk MB",
+    )
     recovered = [
         (
             each["name"],
@@ -122,7 +132,7 @@ def scale(found: Figures) -> str:
     ours, stock = (each["seconds"] / each["rows"] for each in found["recovery"])
     ours_cpu, stock_cpu = (each["cpu_s"] / each["rows"] for each in found["recovery"])
     return (
-        f"{told(found)} {found['ticks']:,} ticks each, {found['burst']} of a symbol in a row.\n\n"
+        f"{told(found)} Each symbol sends {found['burst']} ticks in a row.\n\n"
         f"{grid(head, sizes)}\n\n{grid(recovery, recovered)}\n\n"
         f"A row takes stock Faust {stock / ours:.0f} times as long, {stock_cpu / ours_cpu:.0f} times in processor time."
     )

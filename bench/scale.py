@@ -1,9 +1,10 @@
 """What a tick costs as symbols and partitions grow, what a symbol occupies, and how fast a lost store comes back.
 
 ``python -m bench.scale``. With many symbols every fetch holds fewer ticks of each; to see what their number costs by
-itself, each symbol sends ten ticks in a row here, however many symbols there are: the same ticks a candle. Recovery is
-from the changelogs on the broker into an empty folder, less the same start on a folder that is whole; beside it, in the
-same run, that of stock Faust, less the same start with nothing to recover.
+itself, each symbol sends twenty ticks in a row here, and one partition's fetch holds fewer symbols than there are: the
+same ticks a candle and the same candles a fetch at every size. Recovery is from the changelogs on the broker into an
+empty folder, less the same start on a folder that is whole; beside it, in the same run, that of stock Faust, less the
+same start with nothing to recover.
 """
 
 from __future__ import annotations
@@ -26,15 +27,17 @@ from bench.servers import Servers, started
 from bench.worker import BACKLOG, NOBODY, measure, published, system_of
 from stockstream.testing.system import System
 
-BURST = 10
+BURST = 20
 SYMBOLS = (300, 1_000, 10_000, 100_000)
-PARTITIONS = (1, 4, 48)
+PARTITIONS = (4, 48)
+SYMBOLS_OF_PARTITIONS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
     """One run at one size; bytes on disk are of all stores."""
 
+    ticks: int
     symbols: int
     partitions: int
     rows: int
@@ -57,7 +60,7 @@ class Recovery:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__.splitlines()[0])
-    arguments.add_argument("--ticks", type=int, default=1_000_000)
+    arguments.add_argument("--ticks", type=int, default=500_000)
     arguments.add_argument("--symbols", type=int, nargs="+", default=SYMBOLS)
     arguments.add_argument("--partitions", type=int, nargs="+", default=PARTITIONS)
     arguments.add_argument("--stock-rows", type=int, default=50_000)
@@ -66,8 +69,12 @@ def main() -> None:
     console = Console()
     sizes: list[Size] = []
     with started() as servers:
-        workloads = [Workload(given.ticks, number, burst=BURST) for number in given.symbols]
-        workloads += [Workload(given.ticks, 300, number, burst=BURST) for number in given.partitions if number != 4]
+        sizes_to_run = [(number, 1) for number in given.symbols]
+        sizes_to_run += [(SYMBOLS_OF_PARTITIONS, number) for number in given.partitions]
+        workloads = [
+            Workload(max(given.ticks, symbols * BURST), symbols, partitions, burst=BURST)
+            for symbols, partitions in sizes_to_run
+        ]
         recovered: list[Recovery] = []
         for workload in workloads:
             most = workload.symbols == max(given.symbols)
@@ -78,7 +85,7 @@ def main() -> None:
     for recovery in recovered:
         console.print(recovery, f"{recovery.seconds / recovery.rows * 1e6:.1f} s a million rows")
     report = {"sizes": [asdict(size) for size in sizes], "recovery": [asdict(each) for each in recovered]}
-    console.print(f"written to {save('scale', {'burst': BURST, 'ticks': given.ticks, **report})}")
+    console.print(f"written to {save('scale', {'burst': BURST, **report})}")
 
 
 def run(servers: Servers, workload: Workload, recovered: list[Recovery] | None) -> Size:
@@ -91,6 +98,7 @@ def run(servers: Servers, workload: Workload, recovered: list[Recovery] | None) 
         worker.stop()
         check("scale", published(system), reference)
         size = Size(
+            ticks=workload.ticks,
             symbols=workload.symbols,
             partitions=workload.partitions,
             rows=len(reference),
