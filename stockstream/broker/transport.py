@@ -24,6 +24,7 @@ from typing import Any
 
 from aiokafka.errors import IllegalStateError
 from faust.exceptions import ConsumerNotStarted
+from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -48,6 +49,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.taken = Taken()
+        self._assigned: tuple[Any, set[TP]] = (None, set())
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -73,6 +75,13 @@ class _Thread(driver.AIOKafkaConsumerThread):
         sources = {tp: batch[0] for tp, batch in records.items() if tp.topic in self.transport.sources}
         fetches = self.taken.take(sources, _positions(consumer._subscription))
         return {**records, **fetches}, self.app.consumer_generation_id
+
+    def assignment(self) -> set[TP]:
+        """As in Faust, which makes all of it anew whenever it is asked: for each fetch, more than once."""
+        found = self._ensure_consumer().assignment()
+        if found is not self._assigned[0]:
+            self._assigned = found, ensure_TPset(found)
+        return set(self._assigned[1])
 
     def _set_pace(self, fetcher: Any) -> None:
         """Let brokers gather ticks only while there is nothing to recover: that reads its logs to their ends."""

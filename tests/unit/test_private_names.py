@@ -34,6 +34,7 @@ KNOWN = [
     (DRIVER + "AIOKafkaConsumerThread._fetch_records", "39a2c6c79fc1", "_Thread._fetch_records"),
     (DRIVER + "AIOKafkaConsumerThread.getmany", "26fc5fc9f3b6", "_Thread._fetch_records: who calls it"),
     (DRIVER + "AIOKafkaConsumerThread._seek_wait", "9d221e816d94", "read_again"),
+    (DRIVER + "AIOKafkaConsumerThread.assignment", "61f105132ae6", "_Thread.assignment"),
     (DRIVER + "AIOKafkaConsumerThread.highwater", "6f7dbe109ae6", "is_caught_up"),
     (DRIVER + "ConsumerRebalanceListener.on_partitions_assigned", "1c1f8406ad36", "_Gate: when the generation changes"),
     (DRIVER + "Consumer._new_consumer_thread", "0870ec53dea7", "BatchConsumer._new_consumer_thread"),

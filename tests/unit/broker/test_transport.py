@@ -9,6 +9,7 @@ from unittest.mock import AsyncMock
 import pytest
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import IllegalStateError
+from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from stockstream.broker import transport
@@ -276,6 +277,19 @@ class TestAnswers:
         batched.consumer._thread.seek_wait = no_assignment
         await read_again(batched, SOURCE, 7)
         assert "no current assignment" in caplog.text
+
+    def test_the_assignment_is_the_clients_and_changes_with_it(self, batched: Any) -> None:
+        thread = transport._Thread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
+        thread.thread_loop.close()
+        thread._consumer = SimpleNamespace(assignment=lambda: assigned[0])
+        assigned = [frozenset({TopicPartition("ticks", 0)})]
+        first = thread.assignment()
+        assert first == thread.assignment() == {SOURCE}
+        assert {type(tp) for tp in first} == {TP}
+        first.clear()  # the answer is the asker's own
+        assert thread.assignment() == {SOURCE}
+        assigned[0] = frozenset({TopicPartition("ticks", 1)})
+        assert thread.assignment() == {OTHER}
 
     def test_ours_is_what_this_generation_assigned(self, batched: Any) -> None:
         assert is_ours(batched, SOURCE, 1)
