@@ -64,10 +64,19 @@ def throughput(found: Figures) -> str:
                 spread(rates(each)),
                 spread(cpu_us(each), 2),
                 spread(run.peak_mb for run in each),
+                f"{min(run.idle for run in each):.0%}",
                 over,
             )
         )
-    head = ("", "ticks × runs", "ticks/s", "µs of processor time a tick", "peak MB", "worker's rate over it")
+    head = (
+        "",
+        "ticks × runs",
+        "ticks/s",
+        "µs of processor time a tick",
+        "peak MB",
+        "least idle",
+        "worker's rate over it",
+    )
     workload = found["workload"]
     return (
         f"{told(found)} {workload['symbols']} symbols, {workload['partitions']} partitions, "

@@ -117,6 +117,7 @@ def run(servers: Servers, workload: Workload, recovered: list[Recovery] | None) 
 
 def of_worker(servers: Servers, system: System) -> Recovery:
     logs = [name for name in servers.topics.names() if name.startswith(system.id) and name.endswith("-changelog")]
+    _start(system)  # closes what has ended meanwhile
     kept_s, kept_cpu_s = _start(system)
     shutil.rmtree(system.workers["w0"].data)
     seconds, cpu_s = _start(system)
