@@ -22,6 +22,7 @@ from fastavro.schema import SchemaParseException
 from stockstream.codecs.candle_reader import CandleReader
 from stockstream.codecs.candle_writer import CandleWriter
 from stockstream.codecs.hot import HotReader
+from stockstream.codecs.latest_writer import LatestWriter
 from stockstream.codecs.optional import optional_tail
 from stockstream.codecs.plain_json import decode_json
 from stockstream.codecs.tick_columns import HEADER_BYTES, TickColumns, headers_of
@@ -30,7 +31,7 @@ from stockstream.codecs.version1 import downgrade, upgrade
 from stockstream.core.backoff import full_jitter
 from stockstream.core.columns import Columns
 from stockstream.errors import BadMessage, RegistryUnreachable
-from stockstream.models import CANDLE_SCHEMA, TICK_SCHEMA_V2, Candle, Tick, Verdict
+from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, TICK_SCHEMA_V2, Candle, Latest, Tick, Verdict
 from stockstream.models.records import Records
 from stockstream.models.schema import AvroSchema
 
@@ -90,6 +91,8 @@ class Encoder:
             self._by_hand[Tick] = TickWriter(self._header)
         elif schema == CANDLE_SCHEMA:
             self._by_hand[Candle] = CandleWriter(self._header)
+        elif schema == LATEST_SCHEMA:
+            self._by_hand[Latest] = LatestWriter(self._header)
 
     def __call__(self, record: object) -> bytes:
         """Return the framed bytes of ``record``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -32,12 +33,17 @@ def newest_of(columns: Columns, chosen: Ints) -> list[int]:
     symbol, time = columns.symbol[chosen], columns.event_time[chosen]
     top = np.zeros(int(symbol.max()) + 1, np.int64)
     np.maximum.at(top, symbol, time)
+    last = chosen[time == top[symbol]]
+    order = np.where(columns.has_sequence[last], columns.sequence[last], columns.trade_id[last])
+    ranks: Iterator[Rank] = zip(
+        columns.event_time[last].tolist(),
+        order.tolist(),
+        columns.received_ms[last].tolist(),
+        columns.price[last].tolist(),
+        strict=True,
+    )
     found: dict[int, tuple[Rank, int]] = {}
-    for index in chosen[time == top[symbol]].tolist():
-        order = columns.sequence[index] if columns.has_sequence[index] else columns.trade_id[index]
-        received = columns.received[index] or columns.event_time[index]
-        arriving = int(columns.event_time[index]), int(order), int(received), float(columns.price[index])
-        name = int(columns.symbol[index])
+    for index, name, arriving in zip(last.tolist(), columns.symbol[last].tolist(), ranks, strict=True):
         known = found.get(name)
         if known is None or arriving > known[0]:
             found[name] = arriving, index
