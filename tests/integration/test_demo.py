@@ -12,7 +12,6 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +68,12 @@ class Demo:
             return list(json.load(answer)["latest"])
 
     def minutes(self, symbol: str) -> list[Any]:
+        return self.candles(symbol, "1m")
+
+    def candles(self, symbol: str, interval: str) -> list[Any]:
+        path = f"/candles/{symbol}?interval={interval}"
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{self.port}/candles/{symbol}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{HOST}:{self.port}{path}", timeout=10) as answer:
                 return list(json.load(answer)["candles"])
         except urllib.error.HTTPError as error:
             with error:
@@ -192,11 +195,15 @@ def test_a_day_goes_on_in_the_next_run_on_the_same_data(start: Any, tmp_path: Pa
         )
         return label, opened, volume
 
-    days = []
+    def volume_of(demo: Demo) -> float:
+        return sum(candle["volume"] or 0 for candle in demo.candles("AAPL", "1d"))
+
+    days: list[tuple[str, float, float]] = []
     for _ in range(2):
         demo = start("--data", str(tmp_path / "kept"))
         demo.wait_started()
-        wait_until(partial(demo.minutes, "AAPL"), 60, "a candle of AAPL")
+        known = days[-1][2] if days else 0.0  # what was kept is shown before anything new
+        wait_until(lambda demo=demo, known=known: volume_of(demo) > known, 60, "AAPL to be traded")
         second = start("--data", str(tmp_path / "kept"))
         assert second.process.wait(START_S) == 1
         assert second.text.count("\n") == 1
