@@ -39,8 +39,8 @@ class ByteRows(Rows):
                     self.stored.pop(at, None)
                 else:
                     self.stored[at] = row.encode()
-            series.held.clear()
-            series.changed.clear()
+            if series.end_batch() and len(self.stored) % 2:
+                series.let_go()
         self._active.clear()
 
     def _read(self, at: Address) -> Row | None:

@@ -51,6 +51,8 @@ def take_in(records: Records, decoder: TickDecoder, epoch: int) -> Intake:
             ticks.append((first + offset, decoder.decode(key, value)))
         except BadRecord as error:
             letters.append(Letter(key, value, offset, error.verdict, str(error)))
+    if not len(columns):
+        return Intake(ticks, columns, letters)
     apart = {tick.symbol for _, tick in ticks}
     controls = (columns.kind == START) | (columns.kind == GAP)
     if apart or controls.any():

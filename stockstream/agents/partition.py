@@ -13,6 +13,7 @@ from stockstream.agents.intake import Intake, Letter, letters_of, take_in
 from stockstream.broker.stores import PartitionStore
 from stockstream.codecs.avro import TickDecoder
 from stockstream.core.batch import Batch, Stamped
+from stockstream.core.columns import Columns
 from stockstream.core.engine import Engine
 from stockstream.core.interval import INTERVALS_MS, SESSIONS
 from stockstream.core.latest import Rank, encode_row, is_later, latest_of, newest_of, published_part, rank_of
@@ -135,13 +136,18 @@ class Partition:
                 known = newest.get(tick.symbol)
                 if known is None or arriving > known[0]:
                     newest[tick.symbol] = arriving, stamped
-        columns, first = intake.columns, stamp(self._rules.epoch, 0)
+        found = [stamped for _, stamped in newest.values()]
+        if len(intake.columns):
+            found += self._newest_of(intake.columns, batch)
+        return [self._move_price(at, tick) for at, tick in found]
+
+    def _newest_of(self, columns: Columns, batch: Batch) -> list[Stamped]:
+        first = stamp(self._rules.epoch, 0)
         accepted = np.arange(len(columns))
         if batch.refused:
             refused = np.fromiter(batch.refused, np.int64, len(batch.refused))
             accepted = np.flatnonzero(~np.isin(columns.offset + first, refused))
-        moved = [(first + int(columns.offset[index]), columns.tick(index)) for index in newest_of(columns, accepted)]
-        return [self._move_price(at, tick) for at, tick in (*(stamped for _, stamped in newest.values()), *moved)]
+        return [(first + int(columns.offset[index]), columns.tick(index)) for index in newest_of(columns, accepted)]
 
     def _move_price(self, at: int, tick: Tick) -> tuple[bytes, bytes]:
         name, latest = tick.symbol.encode(), latest_of(tick, at)

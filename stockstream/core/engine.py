@@ -105,7 +105,7 @@ class Engine:
         """
         batch = Batch()
         add_ticks(batch, self.policy, ticks)
-        if columns is not None:
+        if columns is not None and len(columns):
             add_columns(batch, self.policy, columns, stamp(epoch, 0))
         applied = Applied(batch)
         self._refuse(topic_id, batch)

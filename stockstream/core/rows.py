@@ -17,20 +17,21 @@ _UNREAD = Row(-1)
 
 
 class Series:
-    """The rows of one interval and key, by window start; ``changed`` are those that were put or deleted.
+    """The rows of one interval and key, by window start; ``changed`` are those that were put or deleted in the batch.
 
     A row given out may be changed by the engine, which then puts it back; until the batch ends, the same start gives
     the same object.
     """
 
-    __slots__ = ("_active", "_read", "changed", "held", "interval", "key", "starts")
+    __slots__ = ("_active", "_is_active", "_read", "changed", "held", "interval", "key", "starts")
 
     def __init__(self, interval: str, key: Key, read: Callable[[Address], Row | None], active: list[Series]) -> None:
-        """``read`` finds rows that are not held; the series adds itself to ``active`` when it holds something."""
+        """``read`` finds rows that are not held; the series adds itself to ``active`` when a batch holds rows of it."""
         self.interval = interval
         self.key = key
         self._read = read
         self._active = active
+        self._is_active = False
         self.starts: list[int] = []
         self.held: dict[int, Row | None] = {}
         self.changed: dict[int, None] = {}
@@ -54,6 +55,8 @@ class Series:
             elif not self._has(start):
                 insort(starts, start)
             self._hold(start, row)
+        elif not self._is_active:
+            self._join()
         self.changed[start] = None
 
     def delete(self, start: int) -> None:
@@ -66,7 +69,7 @@ class Series:
     def touch(self, start: int) -> None:
         """Have the row at ``start`` stored again, changed or not."""
         if start not in self.changed:
-            self._hold(start, self.get(start))
+            self._hold(start, self.get(start))  # also joins the batch
             self.changed[start] = None
 
     def before(self, start: int) -> int | None:
@@ -91,10 +94,28 @@ class Series:
             return False
         return starts[bisect_left(starts, start)] == start
 
+    def end_batch(self) -> bool:
+        """Hold nothing but the newest row, which the next batch most likely asks for; whether there is one."""
+        newest = self.held.get(self.starts[-1]) if self.starts else None
+        self.held.clear()
+        self.changed.clear()
+        self._is_active = False
+        if newest is not None:
+            self.held[self.starts[-1]] = newest
+        return newest is not None
+
+    def let_go(self) -> None:
+        """Hold nothing, between batches."""
+        self.held.clear()
+
     def _hold(self, start: int, row: Row | None) -> None:
-        if not self.held:
-            self._active.append(self)
+        if not self._is_active:
+            self._join()
         self.held[start] = row
+
+    def _join(self) -> None:
+        self._is_active = True
+        self._active.append(self)
 
 
 class Rows:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from stockstream.broker.stores import PartitionStore
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.row import Row, row_closed_at, row_is_closed, row_place
-from stockstream.core.rows import Address, Key, Rows
+from stockstream.core.rows import Address, Key, Rows, Series
 
 Changes = dict[str, list[tuple[bytes, bytes | None]]]
 """By interval: encoded keys and rows (None: deleted) to be stored and logged."""
@@ -39,13 +39,17 @@ def decode_key(data: bytes) -> tuple[Key, int]:
     return (symbol, session), round(float(window[: window.index(b",")]) * 1000)
 
 
+_MOST_KEPT = 10_000  # of a partition; about a kilobyte each
+
+
 class StoreRows(Rows):
-    """Rows in stores; what a batch reads and changes is held until it is taken."""
+    """Rows in stores. What a batch reads and changes is held until it is taken; of many series the newest row stays."""
 
     def __init__(self, stores: Mapping[str, PartitionStore]) -> None:
         """``stores``: the partition's store of each interval."""
         super().__init__()
         self._stores = stores
+        self._kept: dict[Series, None] = {}
         self.places: dict[int, int] = {}
 
     def load(self, committed: Callable[[int], int]) -> Iterator[tuple[Address, Row]]:
@@ -89,9 +93,14 @@ class StoreRows(Rows):
             for start in series.changed:
                 row = series.held[start]
                 pairs.append((encode_key((interval, key, start)), None if row is None else row.encode()))
-            series.held.clear()
-            series.changed.clear()
+            self._kept.pop(series, None)
+            if series.end_batch():
+                self._kept[series] = None
         self._active.clear()
+        while len(self._kept) > _MOST_KEPT:
+            longest_kept = next(iter(self._kept))
+            del self._kept[longest_kept]
+            longest_kept.let_go()
         return changes
 
     def _read(self, at: Address) -> Row | None:

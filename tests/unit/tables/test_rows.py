@@ -230,3 +230,46 @@ async def test_rows_outlive_a_restart_in_real_stores(tables: Tables) -> None:
     again = opened(stores())
     assert data(again.get(before)) == row_of(1).encode()
     assert (again.after(before), again.before(after)) == (after[2], before[2])
+
+
+class TestKeeping:
+    @pytest.fixture
+    def stores(self) -> Stores:
+        return dict_stores()
+
+    @pytest.fixture
+    def reads(self, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+        """The keys that are read from the store of 1m."""
+        asked: list[bytes] = []
+        get = stores["1m"].get
+        monkeypatch.setattr(stores["1m"], "get", lambda key: asked.append(key) or get(key))
+        return asked
+
+    def test_the_newest_row_of_a_series_is_not_read_again(self, stores: Stores, reads: list[bytes]) -> None:
+        rows = opened(stores)
+        older, newest = ("1m", KEY, 0), ("1m", KEY, DAY)
+        for at in (older, newest):
+            rows.put(at, row_of(1))
+        write(stores, rows.take([]))
+        kept, read = rows.get(newest), rows.get(older)
+        assert (data(kept), data(read)) == (data(row_of(1)), data(row_of(1)))
+        assert reads == [encode_key(older)]
+
+    def test_what_is_kept_is_bounded(self, stores: Stores, reads: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("stockstream.tables.rows._MOST_KEPT", 2)
+        rows = opened(stores)
+        addresses: list[Address] = [("1m", (symbol, "regular"), 0) for symbol in ("A", "B", "C")]
+        for at in addresses:
+            rows.put(at, row_of(1))
+        write(stores, rows.take([]))
+        assert [data(rows.get(at)) for at in addresses] == [data(row_of(1))] * 3
+        assert reads == [encode_key(addresses[0])]
+
+    def test_a_deleted_row_is_not_kept(self, stores: Stores) -> None:
+        rows = opened(stores)
+        at: Address = ("1m", KEY, 0)
+        rows.put(at, row_of(1))
+        write(stores, rows.take([]))
+        rows.delete(at)
+        write(stores, rows.take([]))
+        assert rows.get(at) is None
