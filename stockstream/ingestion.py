@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from stockstream.broker.transport import active_partitions, is_settled
 from stockstream.codecs.avro import Decoder, Encoder
 from stockstream.codecs.registry import Registry
 from stockstream.core.allocation import ConnectionId
+from stockstream.errors import BrokerUnreachable
 from stockstream.models import SUBSCRIPTION_SCHEMA, Subscription, Tick
 from stockstream.settings import Settings
 from stockstream.sources.catalog import SOURCES, Source, source_of
@@ -29,6 +31,10 @@ from stockstream.sources.runner import ConnectionRunner
 from stockstream.sources.status import Status
 from stockstream.tables import Tables
 from stockstream.tables.subscriptions import Subscriptions
+
+log = logging.getLogger(__name__)
+
+_AGAIN_S = 1.0
 
 
 class Ingestion:
@@ -116,18 +122,27 @@ class Ingestion:
             self._encoders[source.name] = Encoder(tick_schema, await self._registry.ensure(subject, tick_schema))
 
     async def start(self) -> None:
-        """Connect the producers, seed the subscriptions, and begin to watch; Kafka is there."""
-        await self._sender.start()
-        for producer in self.producers.values():
-            await producer.start()
+        """Connect the producers, seed the subscriptions, and begin to watch."""
+        for start in (self._sender.start, *(producer.start for producer in self.producers.values())):
+            await self._once_reached(start)
         while not (self.subscriptions.follower.ready or self._app.should_stop):
             await self._app.sleep(0.1)
         wanted = self._settings.all_symbols()
         for symbol in wanted:
-            await self.subscriptions.add([symbol], source_of(symbol).name, "settings")
+            await self._once_reached(partial(self.subscriptions.add, [symbol], source_of(symbol).name, "settings"))
         if self._settings.ingest_enabled:
             self._reporter.started(len({*wanted, *self.subscriptions.watched}))
             self.ingest.begin()
+
+    async def _once_reached(self, step: Callable[[], Awaitable[object]]) -> None:
+        """Do a step of the start, again and again while the brokers that were there a moment ago are away."""
+        while not self._app.should_stop:
+            try:
+                await step()
+                return
+            except BrokerUnreachable as error:
+                log.warning("watching no symbols yet: %s", error)
+                await self._app.sleep(_AGAIN_S)
 
     async def close(self) -> None:
         """Write what was received, and leave."""

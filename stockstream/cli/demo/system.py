@@ -24,6 +24,7 @@ HOST = "127.0.0.1"
 
 _READY_S = 90.0
 _LEAVE_S = 15.0
+_LEAVE_UNREADY_S = 3.0  # it has folded nothing yet, and what is still starting may take its time to stop
 _LOOK_EVERY_S = 0.1
 _SAID = re.compile(r"\] \[(WARNING|ERROR|CRITICAL)\] (?!\[\^)(.*)")  # Faust's own begin with [^, and tell no cause
 _OURS = ("STOCKSTREAM_", "KAFKA_", "SCHEMA_REGISTRY_", "CLICKHOUSE_", "SYMBOLS")
@@ -48,6 +49,7 @@ class System:
         self._http: aiohttp.ClientSession
         self._environment: dict[str, str] = {}
         self._process: asyncio.subprocess.Process | None = None
+        self._is_ready = False
 
     async def __aenter__(self) -> Self:
         self._broker = EmbeddedBroker()
@@ -81,11 +83,14 @@ class System:
             return
         process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), _LEAVE_S)
+            await asyncio.wait_for(process.wait(), _LEAVE_S if self._is_ready else _LEAVE_UNREADY_S)
         except TimeoutError:
             process.kill()
             await process.wait()
-            self._say(f"the worker did not end within {_LEAVE_S:g} s and was killed: its last second may be missing")
+            if self._is_ready:
+                self._say(
+                    f"the worker did not end within {_LEAVE_S:g} s and was killed: its last second may be missing"
+                )
 
     async def supervise(self) -> None:
         """Return never; raises `StockstreamError` if the worker ends, unless that is cured by another start."""
@@ -142,6 +147,7 @@ class System:
                 cwd=self._folder,
                 start_new_session=True,  # Ctrl+C is for us, who end it in good order
             )
+        self._is_ready = False
         give_up_s = time.monotonic() + _READY_S
         while (await self.get("/health/ready"))[0] != 200:
             if self._process.returncode is not None:
@@ -149,6 +155,7 @@ class System:
             if time.monotonic() > give_up_s:
                 raise StockstreamError(f"the worker was not ready within {_READY_S:g} s{self._more()}")
             await asyncio.sleep(_LOOK_EVERY_S)
+        self._is_ready = True
 
     def _more(self) -> str:
         return f" (all it said is in {self.log}, if --data keeps it)"
