@@ -232,6 +232,15 @@ def test_neither_process_outlives_the_other(start: Any) -> None:
     wait_until(lambda: is_gone(worker), END_S, "the orphan to end")
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """The tests may run under nohup, which a command inherits and respects."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_an_end_before_it_has_begun_leaves_nothing(start: Any, tmp_path: Path, number: signal.Signals) -> None:
     demo = start()
