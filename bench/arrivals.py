@@ -15,8 +15,6 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from numpy.typing import NDArray
 
 from bench.data import Data
-from stockstream.codecs.avro import Decoder
-from stockstream.codecs.registry import Registry
 from stockstream.models import CANDLE_SCHEMA, Candle
 from stockstream.testing.system import System
 from stockstream.testing.topics import Record
@@ -70,7 +68,7 @@ class Reader:
 
 def of_candles(system: System, data: Data, found: Found) -> Times:
     """When each tick was in its symbol's candle of the day, which counts the trades."""
-    candles = asyncio.run(_decode(system, [value for _, value in found]))
+    candles = asyncio.run(system.decode([value for _, value in found], Candle, CANDLE_SCHEMA))
     numbers = _by(data, [symbol.decode() for symbol in data.symbols])
     arrivals = np.full(len(data.which), np.inf)
     done: dict[str, int] = defaultdict(int)
@@ -99,13 +97,3 @@ def _by(data: Data, groups: list[Group]) -> dict[Group, list[int]]:
     for number, which in enumerate(data.which.tolist()):
         numbers[groups[which]].append(number)
     return numbers
-
-
-async def _decode(system: System, values: list[bytes]) -> list[Candle]:
-    registry = Registry(system.registry_url)
-    try:
-        decoder = Decoder(registry, Candle, CANDLE_SCHEMA)
-        await decoder.prepare(values)
-        return [decoder.decode(value) for value in values]
-    finally:
-        await registry.close()

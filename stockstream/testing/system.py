@@ -206,7 +206,7 @@ class System:
         """The (offset, tick) of each partition of the tick topic."""
         log: dict[int, list[tuple[int, Tick]]] = {}
         records = self.topics.read(self.topic("yfinance"))
-        ticks = asyncio.run(self._decode([record.value or b"" for record in records], Tick, TICK_SCHEMA_V2))
+        ticks = asyncio.run(self.decode([record.value or b"" for record in records], Tick, TICK_SCHEMA_V2))
         for record, tick in zip(records, ticks, strict=True):
             log.setdefault(record.partition, []).append((record.offset, tick))
         return log
@@ -286,9 +286,10 @@ class System:
 
     def _decoded(self, topic: str, record: type[T], schema: dict[str, Any]) -> list[T]:
         values = [found.value for found in self.topics.read(self.topic(topic)) if found.value is not None]
-        return asyncio.run(self._decode(values, record, schema))
+        return asyncio.run(self.decode(values, record, schema))
 
-    async def _decode(self, values: list[bytes], record: type[T], schema: dict[str, Any]) -> list[T]:
+    async def decode(self, values: list[bytes], record: type[T], schema: dict[str, Any]) -> list[T]:
+        """The records of these values, whose schemas the registry knows."""
         registry = Registry(self.registry_url)
         try:
             decoder = Decoder(registry, record, schema)

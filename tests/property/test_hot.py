@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 
+from damage import damaged
 from fastavro import parse_schema, schemaless_reader
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -64,18 +65,10 @@ def test_reads_ordinary_ticks_itself(kind: str, event_time: int, trade_id: int) 
 
 @given(ticks, st.data())
 def test_leaves_damaged_bytes_to_it(tick: Tick, data: st.DataObject) -> None:
-    value = bytearray(encode(tick))
-    at = data.draw(st.integers(HEADER_BYTES, len(value)))
-    damage = data.draw(st.sampled_from(["cut", "flip", "add"]))
-    if damage == "cut":
-        del value[at:]
-    elif damage == "add":
-        value[at:at] = data.draw(st.binary(min_size=1, max_size=4))
-    elif at < len(value):
-        value[at] ^= data.draw(st.integers(1, 255))
-    found = reader.quick(bytes(value), HEADER_BYTES)
+    value = damaged(encode(tick), HEADER_BYTES, data)
+    found = reader.quick(value, HEADER_BYTES)
     if found is not None:
-        stream = BytesIO(bytes(value))
+        stream = BytesIO(value)
         stream.seek(HEADER_BYTES)
         assert repr(found) == repr(whole(stream))  # NaN is not equal to itself
         assert stream.tell() == len(value)
