@@ -1,7 +1,7 @@
 """Faust's Kafka transport, made to hand over whole fetches and to survive faults.
 
 Everything that touches private names of Faust 0.15.3, and of aiokafka 0.14.0's consumer, is in this file, for tables in
-``stores.py``, for the records of a fetch in ``lean_fetch.py``, and for the lease in ``lease.py``;
+``stores.py`` and ``recovery.py``, for the records of a fetch in ``lean_fetch.py``, and for the lease in ``lease.py``;
 ``tests/unit/test_private_names.py`` fails when one of them changes. What they add to stock Faust:
 
 batches      one message stands for all records of a fetch and partition; its value is a `Fetch`, its bytes unread.
@@ -32,6 +32,7 @@ from faust.types.tuples import ConsumerMessage
 from stockstream.broker.lean_fetch import fetch_apart, read_lean
 from stockstream.broker.lease import Lease, guard_sends, watch_heartbeats
 from stockstream.broker.pace import AT_ONCE, Pace
+from stockstream.broker.recovery import recover_in_bulk
 from stockstream.broker.stores import IsNewer, absorb
 from stockstream.broker.taken import Taken
 
@@ -249,6 +250,7 @@ def install(
 
     app.on_rebalance_end = on_rebalance_end
     app.transport = transport
+    recover_in_bulk(app)
 
 
 async def send_records(

@@ -1,7 +1,7 @@
 """A new version of a library may change without a word what we override or count on.
 
-That is so in `broker/transport.py` and `broker/stores.py` (Faust, aiokafka, rocksdict), `broker/lean_fetch.py`,
-`broker/lease.py` and `broker/link.py` (aiokafka) and `sources/stream.py` (websockets).
+That is so in `broker/transport.py` and `broker/stores.py` (Faust, aiokafka, rocksdict), `broker/recovery.py` (Faust),
+`broker/lean_fetch.py`, `broker/lease.py` and `broker/link.py` (aiokafka) and `sources/stream.py` (websockets).
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ KNOWN = [
     ("faust.app.base:App._on_partitions_assigned", "de932b7927db", "_Gate"),
     ("mode.utils.queues:FlowControlEvent.resume", "4dcdc1253fd0", "_Gate: it clears the queues"),
     (RECOVERY + "_slurp_changelogs", "7825c7e50f76", "absorb: it takes this one's place"),
-    (RECOVERY + "_restart_recovery", "6bd8a8558a2d", "absorb: who waits for it"),
+    (RECOVERY + "_restart_recovery", "6bd8a8558a2d", "absorb: who waits for it, and recovery.py: _wait's errors"),
+    (RECOVERY + "_set_recovery_started", "bcfebf81ae13", "BulkRecovery: right before each end is waited for"),
+    (RECOVERY + "_wait", "ec7429b70176", "BulkRecovery._wait takes its place"),
+    ("mode.services:Service.wait_first", "feade6a31f8a", "BulkRecovery._wait: what a time-out looks like"),
     (RECOVERY + "on_recovery_completed", "6ef567acf072", "_Gate: seek, clear, then on_rebalance_end"),
     (RECOVERY + "on_rebalance", "aa4d997a1795", "absorb: active_tps, standby_tps"),
     (RECOVERY + "_add", "1584a197b11b", "absorb: the offsets begin with the store's own"),
@@ -128,7 +131,7 @@ def test_attributes_are_where_transport_looks_for_them(faust_app: Any) -> None:
         f"{type(owner).__name__}.{name}"
         for owner, names in (
             (recovery, "active_tps standby_tps active_offsets standby_offsets in_recovery signal_recovery_end"),
-            (tables, "_changelogs standbys_ready changelog_topics"),
+            (tables, "_changelogs _recovery standbys_ready changelog_topics beacon"),
             (faust_app, "rebalancing consumer_generation_id monitor crash"),
         )
         for name in names.split()
