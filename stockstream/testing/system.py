@@ -21,7 +21,7 @@ from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 import clickhouse_connect
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from stockstream.codecs.avro import Decoder, Encoder
 from stockstream.codecs.registry import Registry
@@ -32,12 +32,11 @@ from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, TICK_SCHEMA_V2, Can
 from stockstream.tables import table_name
 from stockstream.tables.rows import decode_key
 from stockstream.testing.process import HOST, ServerProcess, free_ports
-from stockstream.testing.topics import Topics, admin_client
+from stockstream.testing.topics import Topics, admin_client, ask_who_moves
 from stockstream.testing.wait import wait_until
 
 T = TypeVar("T")
 _KAFKA_TIMEOUT_S = 30
-_PASSING = {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
 CandleKey = tuple[str, str, str, int]
 
 _FAST = {
@@ -281,7 +280,8 @@ class System:
                 {"bootstrap.servers": self.bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 0}
             )
         places = [TopicPartition(topic, partition) for topic in topics for partition in ends[topic]]
-        committed = sum(max(0, place.offset) for place in _committed(consumer, places))
+        found = ask_who_moves(lambda: consumer.committed(places, timeout=_KAFKA_TIMEOUT_S), _KAFKA_TIMEOUT_S)
+        committed = sum(max(0, place.offset) for place in found)
         return committed, sum(sum(partitions.values()) for partitions in ends.values())
 
     def _decoded(self, topic: str, record: type[T], schema: dict[str, Any]) -> list[T]:
@@ -297,18 +297,6 @@ class System:
             return [decoder.decode(value) for value in values]
         finally:
             await registry.close()
-
-
-def _committed(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
-    """What the group has committed; a broker that was short of time may have to find its coordinator again."""
-    give_up_s = time.monotonic() + _KAFKA_TIMEOUT_S
-    while True:
-        try:
-            return consumer.committed(places, timeout=_KAFKA_TIMEOUT_S)
-        except KafkaException as error:
-            if error.args[0].code() not in _PASSING or time.monotonic() > give_up_s:
-                raise
-            time.sleep(0.1)
 
 
 def rows_of(system: System, in_log_order: bool = False) -> Iterator[tuple[Address, Row]]:

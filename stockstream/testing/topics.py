@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -34,6 +36,31 @@ _PATIENT: dict[str, str | int | float | bool] = {
     "log_level": 0,  # a broker that is down on purpose is no news
     "reconnect.backoff.max.ms": 200,  # and found again soon
 }
+_MOVING = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
+_MOVING_POLL_S = 0.1
+
+Answer = TypeVar("Answer")
+
+
+def ask_who_moves(ask: Callable[[], Answer], timeout_s: float = _TIMEOUT_S) -> Answer:
+    """What ``ask`` comes to once whoever must answer has been found again: leaders and coordinators move.
+
+    A broker that has just started, or was short of time, may have to take over first.
+    """
+    give_up_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _MOVING or time.monotonic() > give_up_s:
+                raise
+            time.sleep(_MOVING_POLL_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +125,13 @@ class Topics:
     def end_offsets(self, name: str) -> dict[int, int]:
         """Each partition's next offset to be written."""
         consumer = self._consumer()
+
+        def end(partition: int) -> int:
+            place = TopicPartition(name, partition)
+            return ask_who_moves(lambda: consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)[1])
+
         try:
-            return {
-                partition: consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=_TIMEOUT_S)[1]
-                for partition in self._leaders(name)
-            }
+            return {partition: end(partition) for partition in self._leaders(name)}
         finally:
             consumer.close()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from faults.plan import TICKS_PER_S, Kind, Plan, Step
+from faults.plan import QUICK, TICKS_PER_S, Kind, Plan, Step
 from faults.report import Report, Result, told
 from faults.run import Servers, run
 
@@ -36,6 +36,12 @@ _ZOMBIES = _plan(
     busy=4,
 )
 _MOVES = _plan([Step(3 + 5 * n, Kind.LEAVE if n % 2 else Kind.JOIN, "w1") for n in range(6)], 32, ("w0",), busy=4)
+# Two recoveries within seconds: of half of the rows, and when the other worker leaves, of the other half.
+_RETURNS = replace(
+    _plan([Step(5, Kind.WIPE, "w0"), Step(7.5, Kind.LEAVE, "w1"), Step(12, Kind.JOIN, "w1")], 20),
+    settings={**QUICK, "standby_replicas": "0"},
+    is_static=True,  # so that w0 need not wait for its own session to end
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class Control:
 
 
 CONTROLS = (
-    *(Control(plan, result=Result.EQUAL) for plan in (_NAMELESS, _KILLS, _REFUSALS, _ZOMBIES, _MOVES)),
+    *(Control(plan, result=Result.EQUAL) for plan in (_NAMELESS, _KILLS, _REFUSALS, _ZOMBIES, _MOVES, _RETURNS)),
     Control(_NAMELESS, ("guard",)),
     Control(_REFUSALS, ("echo",)),
     Control(_REFUSALS, ("poison",)),
@@ -65,6 +71,7 @@ CONTROLS = (
     Control(_MOVES, ("gate", "continuity", _WINDOW)),
     Control(_MOVES, ("gate", _WINDOW), Result.EQUAL),
     Control(_MOVES, ("continuity", _WINDOW), Result.EQUAL),
+    Control(_RETURNS, ("recovery",)),
     Control(_KILLS, ("acks",), Result.STALLED),
 )
 

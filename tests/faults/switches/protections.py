@@ -104,6 +104,11 @@ def continuity() -> None:
     _replace(CandleProcessor, "_continues", anyhow)
 
 
+def recovery() -> None:
+    """The end of one recovery counts for the next one too, as in Faust."""
+    _replace(transport, "recover_in_bulk", lambda _: lambda app: None)
+
+
 def acks() -> None:
     """What may be committed is found by Faust's own bookkeeping of gaps."""
     _replace(transport.BatchConsumer, "_new_offset", lambda _: driver.Consumer._new_offset)
