@@ -34,11 +34,11 @@ class ByteRows(Rows):
             self.series(interval, key).touch(start)
         for series in self._active:
             for start in series.changed:
-                at, row = (series.interval, series.key, start), series.held[start]
-                if row is None:
+                at, data = (series.interval, series.key, start), series.encoded(start)
+                if data is None:
                     self.stored.pop(at, None)
                 else:
-                    self.stored[at] = row.encode()
+                    self.stored[at] = data
             if series.end_batch() and len(self.stored) % 2:
                 series.let_go()
         self._active.clear()
@@ -102,14 +102,15 @@ class Host:
         for stamp, _ in batch:
             verdict = applied.batch.verdict(stamp)
             assert self.verdicts.setdefault(stamp, verdict) is verdict
-        self._store({**applied.touched, **dict.fromkeys(self.engine.close(now_ms, idle=False))}, batch[-1][0])
+        closed = self.engine.close(now_ms, idle=False)
+        self._store({**applied.touched, **dict.fromkeys(closed)}, batch[-1][0], applied.whole)
 
     def idle(self, now_ms: int) -> None:
         """There is nothing left to read, and time passes."""
         self._store(dict.fromkeys(self.engine.close(now_ms, idle=True)), self.steps[-1].end)
 
-    def _store(self, touched: dict[Address, None], end: int) -> None:
-        sent = self.engine.publish(touched)
+    def _store(self, touched: dict[Address, None], end: int, whole: Sequence[Candle] = ()) -> None:
+        sent = [*whole, *self.engine.publish(touched)]
         self.rows.store(touched)
         self.steps.append(Step(end, dict(self.rows.stored), sent))
         for candle in sent:

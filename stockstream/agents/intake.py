@@ -10,8 +10,9 @@ import numpy as np
 
 from stockstream.agents.dead_letters import LETTERED
 from stockstream.codecs.avro import BadRecord, TickDecoder
-from stockstream.core.batch import Batch, Stamped
+from stockstream.core.batch import Batch
 from stockstream.core.columns import GAP, START, Columns
+from stockstream.core.piece import Stamped
 from stockstream.core.row import stamp
 from stockstream.models import Tick, Verdict
 from stockstream.models.records import Records

@@ -12,11 +12,12 @@ import numpy as np
 from stockstream.agents.intake import Intake, Letter, letters_of, take_in
 from stockstream.broker.stores import PartitionStore
 from stockstream.codecs.avro import TickDecoder
-from stockstream.core.batch import Batch, Stamped
+from stockstream.core.batch import Batch
 from stockstream.core.columns import Columns
 from stockstream.core.engine import Engine
 from stockstream.core.interval import INTERVALS_MS, SESSIONS
 from stockstream.core.latest import Rank, encode_row, is_later, latest_of, newest_of, published_part, rank_of
+from stockstream.core.piece import Stamped
 from stockstream.core.publish import candle_of
 from stockstream.core.row import stamp
 from stockstream.core.rows import Address
@@ -102,13 +103,13 @@ class Partition:
         applied = self._engine.apply(topic_id(topic), intake.ticks, now_ms, intake.columns, epoch)
         letters = intake.letters + letters_of(applied.batch, records, decoder, epoch)
         touched = dict.fromkeys([*applied.touched, *self._engine.close(now_ms, idle=False)])
-        outcome = self._store(touched, self._move_latest(intake, applied.batch), letters)
+        outcome = self._store(touched, self._move_latest(intake, applied.batch), letters, applied.whole)
         return outcome, applied.batch.verdicts()
 
     def close(self, now_ms: int, idle: bool) -> Outcome | None:
         """Close what time has ended; ``idle``: there is nothing left to read. None if nothing has."""
         ended = self._engine.close(now_ms, idle)
-        return self._store(ended, [], []) if ended else None
+        return self._store(ended, [], [], []) if ended else None
 
     def candles(self, interval: str, symbol: str, limit: int) -> list[Candle]:
         """The newest rows of a symbol as candles, each session's ascending."""
@@ -163,8 +164,9 @@ class Partition:
         touched: Iterable[Address],
         latest: list[tuple[bytes, bytes]],
         letters: list[Letter],
+        whole: list[Candle],
     ) -> Outcome:
-        candles = self._engine.publish(touched)
+        candles = whole + self._engine.publish(touched)
         changes = self._rows.take(touched)
         for interval, pairs in changes.items():
             if pairs:

@@ -12,19 +12,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from stockstream.core.batch import Batch, Piece, Stamped, add_ticks, piece_of, session_of
+from stockstream.core.batch import Batch, add_ticks, session_of
 from stockstream.core.columns import Columns
 from stockstream.core.controls import mark, new_row
-from stockstream.core.interval import INTERVALS_MS, session_bounds
-from stockstream.core.merge import Line, Open, merge_into, share_of
+from stockstream.core.interval import INTERVALS_MS, LEDGER, session_bounds
+from stockstream.core.merge import Line, Open, merge_into, share_of, take
+from stockstream.core.piece import Piece, Stamped, piece_of
 from stockstream.core.publish import candle_of
 from stockstream.core.reduce import add_columns
 from stockstream.core.retention import Retention
 from stockstream.core.row import Row, candle_version, stamp
 from stockstream.core.rows import Address, Key, Rows
+from stockstream.core.runs import Figures, Run
 from stockstream.core.verdict import Policy
 from stockstream.core.volume import next_counted
 from stockstream.core.watermark import Clocks
+from stockstream.core.whole import Sum, rolled_up, sums_of, whole_minutes, write_whole
 from stockstream.models import Candle, Verdict
 
 _END_OF_TIME = 1 << 62
@@ -32,10 +35,14 @@ _END_OF_TIME = 1 << 62
 
 @dataclass(slots=True)
 class Applied:
-    """What a batch did: the rows that it concerns, and what became of its ticks."""
+    """What a batch did: the rows that it concerns, and what became of its ticks.
+
+    ``whole`` are the candles of windows that it has opened and closed; their rows need only be stored.
+    """
 
     batch: Batch
     touched: dict[Address, None] = field(default_factory=dict)
+    whole: list[Candle] = field(default_factory=list)
 
 
 class Engine:
@@ -109,21 +116,20 @@ class Engine:
             add_columns(batch, self.policy, columns, stamp(epoch, 0))
         applied = Applied(batch)
         self._refuse(topic_id, batch)
+        self._move_clocks(batch, now_ms)
+        for run in batch.runs.values():
+            self._apply_run(topic_id, run, applied)
         lines: dict[Key, list[Line]] = {}
         for (key, minute), piece in batch.pieces.items():
             found = lines.get(key)
             if found is None:
-                found = lines[key] = [Line(self.rows.series(interval, key)) for interval in INTERVALS_MS]
+                found = lines[key] = self._lines(key)
             self._apply_minute(topic_id, found, minute, piece, batch)
         for line in chain.from_iterable(lines.values()):
             self._keep(line, applied)
         # Controls come last: they raise stamps, and a stamp must not hide a tick of the same batch.
         for stamped in batch.controls:
             self._apply_control(topic_id, stamped, applied)
-        self._refuse_quotes(topic_id, batch)
-        for piece in (*batch.pieces.values(), *batch.quotes.values()):
-            for name, reached_ms in piece.clocks:
-                self.clocks.move(name, reached_ms, now_ms)
         if batch.count:
             self._read_up_to(topic_id, batch.last)
         return applied
@@ -215,6 +221,68 @@ class Engine:
             if row is not None and not row.closed:
                 self._await_close(at, row)
 
+    def _move_clocks(self, batch: Batch, now_ms: int) -> None:
+        for run in batch.runs.values():
+            for name, reached_ms in run.clocks().items():
+                self.clocks.move(name, reached_ms, now_ms)
+        for piece in (*batch.pieces.values(), *batch.quotes.values()):
+            for name, reached_ms in piece.clocks:
+                self.clocks.move(name, reached_ms, now_ms)
+
+    def _lines(self, key: Key) -> list[Line]:
+        return [Line(self.rows.series(interval, key)) for interval in INTERVALS_MS]
+
+    def _apply_run(self, topic_id: int, run: Run, applied: Applied) -> None:
+        """Merge the ticks of one symbol; its windows that the batch both opens and ends are done with at once."""
+        lines, begin, end = self._lines(run.key), 0, 0
+        if topic_id not in self._ahead:  # else windows are held back
+            ended_ms = self.clocks.ended_ms(run.clock)
+            begin, end = whole_minutes(run, [line.series for line in lines], ended_ms)
+        self._apply_minutes(topic_id, run, run.minutes[:begin], lines, applied.batch)
+        if begin < end:
+            applied.whole += self._apply_whole(topic_id, run, begin, end, lines, applied.batch.last)
+        self._apply_minutes(topic_id, run, run.minutes[end:], lines, applied.batch)
+        for line in lines:
+            self._keep(line, applied)
+
+    def _apply_minutes(
+        self, topic_id: int, run: Run, minutes: Sequence[Figures], lines: list[Line], batch: Batch
+    ) -> None:
+        # In the order of the log: a row remembers its first tick.
+        for minute in sorted(minutes, key=lambda each: each.first):
+            self._apply_minute(topic_id, lines, minute.start_ms, run.piece(minute), batch)
+
+    def _apply_whole(self, topic_id: int, run: Run, begin: int, end: int, lines: list[Line], last: int) -> list[Candle]:
+        """Write the rows of whole minutes; of longer windows those that are whole too, and merge into all others."""
+        ended_ms, closed_at = self.clocks.ended_ms(run.clock), max(last, self._reached.get(topic_id, -1))
+        sums = sums_of(run.minutes[begin:end])
+        candles: list[Candle] = []
+        for line in lines:
+            series = line.series
+            if series.interval != LEDGER:
+                sums = rolled_up(sums, series.interval)
+            newest = -1 if series.newest is None else series.newest
+            whole = [
+                each
+                for each in sums
+                if each.start_ms > newest and session_bounds(series.interval, each.start_ms)[1] <= ended_ms
+            ]
+            if whole:
+                candles += write_whole(series, whole, topic_id, closed_at, run.clock)
+                self._retention.evict(series, whole[-1].start_ms, last, self.committed)
+            written = {each.start_ms for each in whole}
+            for each in sums:
+                if each.start_ms not in written:
+                    self._merge_sum(topic_id, line, each, run.clock, last)
+        return candles
+
+    def _merge_sum(self, topic_id: int, line: Line, each: Sum, clock: str, last: int) -> None:
+        """Merge ticks that lie above all that the row at their window has taken before the batch."""
+        row = (line.open.get(each.start_ms) or self._open(topic_id, line, each.start_ms, last)).row
+        row.stamp = max(row.stamp, each.last)
+        row.clock = row.clock or clock
+        take(row, each.bar, each.first)
+
     def _apply_minute(self, topic_id: int, lines: list[Line], minute: int, piece: Piece, batch: Batch) -> None:
         """Merge the ticks of one symbol and minute into the rows of every interval, the ledger's first."""
         target = self._open(topic_id, lines[0], minute, batch.last)
@@ -240,10 +308,19 @@ class Engine:
                 self._await_close(at, target.row)
 
     def _refuse(self, topic_id: int, batch: Batch) -> None:
-        """Take the ticks that no row may take out of their pieces."""
+        """Take the ticks that no row may take out of the batch."""
+        for key in [key for key in batch.runs if self._is_foreign(topic_id, key)]:
+            batch.refuse(batch.runs.pop(key).stamped(), Verdict.FOREIGN_TOPIC)
         foreign = {key for key in {key for key, _ in batch.pieces} if self._is_foreign(topic_id, key)}
         for at in [at for at in batch.pieces if at[0] in foreign]:
             batch.refuse(batch.pieces.pop(at).ticks(), Verdict.FOREIGN_TOPIC)
+        for key in [key for key in batch.quotes if self._is_foreign(topic_id, key)]:
+            batch.refuse(batch.quotes.pop(key).ticks(), Verdict.FOREIGN_TOPIC)
+        self._refuse_expired(batch)
+
+    def _refuse_expired(self, batch: Batch) -> None:
+        for key in [key for key, run in batch.runs.items() if self._retention.may_expire(key, run)]:
+            batch.pieces.update(batch.runs.pop(key).pieces())
         expired = self._retention.expired(batch.pieces)
         if not expired:
             return
@@ -256,10 +333,6 @@ class Engine:
                     batch.pieces[at] = piece_of(kept)
                 else:
                     del batch.pieces[at]
-
-    def _refuse_quotes(self, topic_id: int, batch: Batch) -> None:
-        for key in [key for key in batch.quotes if self._is_foreign(topic_id, key)]:
-            batch.refuse(batch.quotes.pop(key).ticks(), Verdict.FOREIGN_TOPIC)
 
     def _forget_duplicates(self, row: Row) -> None:
         """Those that will never be read again need not be told from good ticks."""

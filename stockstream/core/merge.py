@@ -6,9 +6,10 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stockstream.core.batch import Batch, Piece, Stamped
+from stockstream.core.batch import Batch
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.partial import Partial, fold
+from stockstream.core.piece import Piece, Stamped
 from stockstream.core.row import Row
 from stockstream.core.rows import Series
 from stockstream.models import Verdict
@@ -99,10 +100,17 @@ def merge_into(target: Open, share: Share) -> None:
         if cut is None:
             return
         part = cut
+    take(row, part, first)
+
+
+def take(row: Row, part: Partial, first: int) -> None:
+    """Merge a part of the window that the row has seen nothing of; ``first`` is the stamp of its first tick."""
     if row.bar is None:
         row.bar = part.copy()
         row.first_stamp = first
-    elif row.closed and not row.amended:
+        return
+    row.first_stamp = min(row.first_stamp, first)
+    if row.closed and not row.amended:
         before = row.bar.copy()
         row.bar.merge(part)
         row.amended = row.bar != before

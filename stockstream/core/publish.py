@@ -19,7 +19,7 @@ def candle_of(rows: Rows, at: Address, row: Row) -> Candle | None:
     if bar is None:
         return None
     interval, (symbol, session), start = at
-    end, opens, closes = _bounds(interval, start)
+    end, opens, closes = window_bounds(interval, start)
     stamp, closed, trades = row.stamp, row.closed, bar.trades
     partial, gap, corrected = row.began_unseen, row.gap, False
     amount: float | None = None
@@ -40,7 +40,7 @@ def candle_of(rows: Rows, at: Address, row: Row) -> Candle | None:
 
 
 @lru_cache(20_000)
-def _bounds(interval: str, start: int) -> tuple[int, int, int]:
+def window_bounds(interval: str, start: int) -> tuple[int, int, int]:
     """Window end, session open and session close."""
     return window_end(interval, start), *session_bounds(interval, start)
 

@@ -1,21 +1,24 @@
-"""Columns of ticks reduced to pieces: what `stockstream.core.batch.add_ticks` does, with arrays.
+"""Columns of ticks reduced to runs of minutes: what `stockstream.core.batch.add_ticks` does, with arrays.
 
 Ticks are put in the order of their groups (symbol and minute), inside of which they keep the order of the log; every
-figure of a piece is then a reduction over its stretch.
+figure of a minute is then a reduction over its stretch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from stockstream.core.batch import Batch, Minute, Piece, Stamped, Summary, clock_name, piece_of
+from stockstream.core.batch import Batch
 from stockstream.core.columns import QUOTE, SNAPSHOT, TRADE, Bools, Columns, Floats, Ints
 from stockstream.core.grouping import Groups, grouped
 from stockstream.core.interval import INTERVALS_MS, LEDGER, REGULAR
-from stockstream.core.partial import E8, Cumulative, Edge, Partial, two_sum
+from stockstream.core.partial import E8, Cumulative, Edge, two_sum
+from stockstream.core.piece import Piece, clock_name
+from stockstream.core.runs import Figures, Run, Sorted, stamped_reader
 from stockstream.core.verdict import Policy
 
 _MINUTE_MS = INTERVALS_MS[LEDGER]
@@ -51,11 +54,7 @@ def _add_quotes(batch: Batch, columns: Columns, base: int, chosen: Ints) -> None
             name = clock_name(*columns.venues[venue])
             clocks[name] = max(int(moved.max()), clocks.get(name, 0))
         key = (columns.symbols[int(columns.symbol[indices[0]])], REGULAR)
-        batch.quotes[key] = Piece(_reader(columns, base, indices), list(clocks.items()))
-
-
-def _reader(columns: Columns, base: int, indices: Ints) -> Callable[[], list[Stamped]]:
-    return lambda: [(base + int(columns.offset[index]), columns.tick(index)) for index in indices.tolist()]
+        batch.quotes[key] = Piece(stamped_reader(columns, base, indices), list(clocks.items()))
 
 
 def _add_minutes(batch: Batch, columns: Columns, base: int, chosen: Ints) -> None:
@@ -78,43 +77,34 @@ def _add_minutes(batch: Batch, columns: Columns, base: int, chosen: Ints) -> Non
     turnover = _sums(groups, np.where(is_trade, price * size, 0.0))
     stamps = columns.offset[order] + base
     heads = order[starts]
-    figures = [
-        *zip(
-            columns.symbol[heads].tolist(),
-            (columns.event_time[heads] // _MINUTE_MS * _MINUTE_MS).tolist(),
-            odd.tolist(),
-            groups.starts.tolist(),
-            groups.ends.tolist(),
-            stamps[starts].tolist(),
-            stamps[groups.ends - 1].tolist(),
-            venue[starts].tolist(),
-            np.maximum.reduceat(np.minimum(columns.event_time, columns.received_ms)[order], starts).tolist(),
-            opens,
-            closes,
-            np.maximum.reduceat(price, starts).tolist(),
-            np.minimum.reduceat(price, starts).tolist(),
-            np.add.reduceat(np.minimum(whole, _GREATEST_SUMMED_SIZE).astype(np.int64), starts).tolist(),
-            np.add.reduceat(np.rint((sold - whole) * E8).astype(np.int64), starts).tolist(),
-            *turnover,
-            np.add.reduceat(is_trade, starts, dtype=np.int64).tolist(),
-            _cumulative(groups, columns, stamps),
-            strict=True,
-        )
-    ]
-    clocks = [clock_name(*venue) for venue in columns.venues]
-    # In the order of the log: a row remembers its first tick.
-    for place in np.argsort(heads).tolist():
-        (
-            symbol, start_ms, is_odd, begin, end, first, last, venue_of, reached, open_, close, high, low, units, rest,
-            value, value_low, trades, cumulative,
-        ) = figures[place]  # fmt: skip
-        at: Minute = ((columns.symbols[symbol], REGULAR), start_ms)
-        ticks = _reader(columns, base, order[begin:end])
-        if is_odd:
-            batch.pieces[at] = piece_of(ticks())
-            continue
-        bar = Partial(open_, close, high, low, units * E8 + rest, value, value_low, trades, cumulative)
-        batch.pieces[at] = Piece(ticks, [(clocks[venue_of], reached)], Summary(first, last, bar, ids.ranges(place)))
+    symbol = columns.symbol[heads]
+    figures = zip(
+        (columns.event_time[heads] // _MINUTE_MS * _MINUTE_MS).tolist(),
+        odd.tolist(),
+        starts.tolist(),
+        groups.ends.tolist(),
+        stamps[starts].tolist(),
+        stamps[groups.ends - 1].tolist(),
+        venue[starts].tolist(),
+        np.maximum.reduceat(np.minimum(columns.event_time, columns.received_ms)[order], starts).tolist(),
+        opens,
+        closes,
+        np.maximum.reduceat(price, starts).tolist(),
+        np.minimum.reduceat(price, starts).tolist(),
+        np.add.reduceat(np.minimum(whole, _GREATEST_SUMMED_SIZE).astype(np.int64), starts).tolist(),
+        np.add.reduceat(np.rint((sold - whole) * E8).astype(np.int64), starts).tolist(),
+        *turnover,
+        np.add.reduceat(is_trade, starts, dtype=np.int64).tolist(),
+        _cumulative(groups, columns, stamps),
+        ids.ranges(),
+        strict=True,
+    )
+    minutes = list(map(Figures._make, figures))
+    ticks = Sorted(columns, base, order, [clock_name(*venue) for venue in columns.venues])
+    begins = [0, *(np.flatnonzero(symbol[1:] != symbol[:-1]) + 1).tolist(), len(minutes)]
+    for begin, end in pairwise(begins):
+        key = (columns.symbols[int(symbol[begin])], REGULAR)
+        batch.runs[key] = Run(key, minutes[begin:end], ticks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +133,9 @@ class _Ids:
         begins = 2 * np.searchsorted(group[firsts], np.arange(count + 1))
         return cls(unsuited, bounds.tolist(), begins.tolist())
 
-    def ranges(self, group: int) -> list[int]:
-        """First, last, first, last, … of one group."""
-        return self._bounds[self._begins[group] : self._begins[group + 1]]
+    def ranges(self) -> Iterator[list[int]]:
+        """First, last, first, last, … of each group."""
+        return (self._bounds[begin:end] for begin, end in pairwise(self._begins))
 
 
 def _edges(

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 
-from stockstream.core.batch import Minute, Piece, Stamped
 from stockstream.core.interval import INTERVALS_MS, LEDGER, window_start
+from stockstream.core.piece import Minute, Piece, Stamped
 from stockstream.core.rows import Address, Key, Rows, Series
+from stockstream.core.runs import Run
 from stockstream.core.volume import preceding
 
 _END_OF_TIME = 1 << 62
@@ -36,6 +37,14 @@ class Retention:
             return None
         newest = self._newest_before(key, stamp, -1)
         return None if newest is None else newest - self._keep_ms
+
+    def may_expire(self, key: Key, run: Run) -> bool:
+        """Whether `expired` has to look at the ticks of a run."""
+        if self._keep_ms is None:
+            return False
+        stored = self._rows.before((LEDGER, key, _END_OF_TIME))
+        newest = max(run.minutes[-1].start_ms, -1 if stored is None else stored)
+        return run.minutes[0].start_ms < newest - self._keep_ms
 
     def expired(self, pieces: Mapping[Minute, Piece]) -> set[int]:
         """Stamps of the ticks in ``pieces`` whose window is no longer kept."""

@@ -176,6 +176,39 @@ class Row:
         )  # fmt: skip
 
 
+def encoded_whole(
+    topic_id: int,
+    stamp: int,
+    first_stamp: int,
+    closed_at: int,
+    start_ms: int,
+    clock: str,
+    ids: list[int],
+    bar: Partial,
+) -> bytes:
+    """The stored bytes of a row of trades that was opened and closed at once, with nothing else to know: no `Row`.
+
+    The arguments are named as its fields are.
+    """
+    name = _encoded(clock)
+    (t0, order0, received0, open_), (t1, order1, received1, close) = bar.first, bar.last
+    volume = bar.volume_e8
+    return b"".join(
+        (
+            _HEAD.pack(
+                LAYOUT_VERSION, _CLOSED | _PRICED, topic_id, stamp, first_stamp, closed_at, start_ms, 0, 0, len(name)
+            ),
+            name,
+            _deltas(ids),
+            _deltas([]),
+            _PRICES.pack(
+                open_, bar.high, bar.low, close, t0, order0, received0, t1, order1, received1,
+                volume & _LOW_64, volume >> 64, bar.turnover, bar.turnover_low, bar.trades,
+            ),
+        )
+    )  # fmt: skip
+
+
 def row_stamp(data: bytes) -> int:
     """The stamp of stored bytes, without decoding the rest."""
     return int.from_bytes(data[6:14], "little", signed=True)

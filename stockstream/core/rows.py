@@ -20,7 +20,7 @@ class Series:
     """The rows of one interval and key, by window start; ``changed`` are those that were put or deleted in the batch.
 
     A row given out may be changed by the engine, which then puts it back; until the batch ends, the same start gives
-    the same object.
+    the same object. Some are held as the bytes that they are stored as, until somebody asks for them.
     """
 
     __slots__ = ("_active", "_is_active", "_read", "changed", "held", "interval", "key", "starts")
@@ -33,18 +33,37 @@ class Series:
         self._active = active
         self._is_active = False
         self.starts: list[int] = []
-        self.held: dict[int, Row | None] = {}
+        self.held: dict[int, Row | bytes | None] = {}
         self.changed: dict[int, None] = {}
+
+    @property
+    def newest(self) -> int | None:
+        """Start of the last row."""
+        return self.starts[-1] if self.starts else None
 
     def get(self, start: int) -> Row | None:
         """The row at ``start``."""
-        row = self.held.get(start, _UNREAD)
-        if row is not _UNREAD:
-            return row
-        row = self._read((self.interval, self.key, start)) if self._has(start) else None
+        held = self.held.get(start, _UNREAD)
+        if held is not _UNREAD and type(held) is not bytes:
+            return held  # type: ignore[return-value]  # by now it is no bytes
+        if type(held) is bytes:
+            row: Row | None = Row.decode(held)
+        else:
+            row = self._read((self.interval, self.key, start)) if self._has(start) else None
         if row is not None:
             self._hold(start, row)
         return row
+
+    def encoded(self, start: int) -> bytes | None:
+        """The bytes to store of a row that changed in the batch; None to delete it."""
+        held = self.held[start]
+        return held.encode() if isinstance(held, Row) else held
+
+    def append_encoded(self, start: int, data: bytes) -> None:
+        """Store a new row, later than all others, by its bytes."""
+        self.starts.append(start)
+        self._hold(start, data)
+        self.changed[start] = None
 
     def put(self, start: int, row: Row) -> None:
         """Store a row."""
@@ -100,15 +119,16 @@ class Series:
         self.held.clear()
         self.changed.clear()
         self._is_active = False
-        if newest is not None:
-            self.held[self.starts[-1]] = newest
-        return newest is not None
+        if not isinstance(newest, Row):
+            return False
+        self.held[self.starts[-1]] = newest
+        return True
 
     def let_go(self) -> None:
         """Hold nothing, between batches."""
         self.held.clear()
 
-    def _hold(self, start: int, row: Row | None) -> None:
+    def _hold(self, start: int, row: Row | bytes | None) -> None:
         if not self._is_active:
             self._join()
         self.held[start] = row

@@ -68,3 +68,8 @@ class Clocks:
         """Event time of a clock by its ticks alone, epoch ms."""
         clock = self._clocks.get(name)
         return None if clock is None else clock.event_ms
+
+    def ended_ms(self, name: str) -> int:
+        """Up to when windows have ended by this clock, whatever is left to read, epoch ms; -1 for none."""
+        clock = self._clocks.get(name)
+        return -1 if clock is None else clock.event_ms - self._close_delay_ms

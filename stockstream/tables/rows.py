@@ -91,8 +91,7 @@ class StoreRows(Rows):
         for series in self._active:
             pairs, interval, key = changes[series.interval], series.interval, series.key
             for start in series.changed:
-                row = series.held[start]
-                pairs.append((encode_key((interval, key, start)), None if row is None else row.encode()))
+                pairs.append((encode_key((interval, key, start)), series.encoded(start)))
             self._kept.pop(series, None)
             if series.end_batch():
                 self._kept[series] = None

@@ -18,9 +18,10 @@ from stockstream.agents.intake import letters_of, take_in
 from stockstream.codecs.avro import Encoder, TickDecoder
 from stockstream.core.columns import Columns
 from stockstream.core.engine import Engine
+from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.latest import newest_of, rank_of
 from stockstream.core.row import Row, stamp
-from stockstream.core.rows import Rows
+from stockstream.core.rows import Address, Rows
 from stockstream.core.verdict import Policy
 from stockstream.models import TICK_SCHEMA_V2, Tick
 from stockstream.models.records import Records
@@ -79,11 +80,15 @@ def effect(records: Records, decoder: TickDecoder) -> dict[str, Any]:
     touched = dict.fromkeys([*applied.touched, *engine.close(0, idle=False)])
     assert not {tick.symbol for _, tick in intake.ticks} & {intake.columns.symbols[at] for at in intake.columns.symbol}
     return {
-        "rows": {at: without_rounding(row) for at in touched if (row := rows.get(at)) is not None},
-        "candles": {candle.key: replace(candle, vwap=None) for candle in engine.publish(touched)},
+        "rows": {at: without_rounding(row) for at in addresses(rows) if (row := rows.get(at)) is not None},
+        "candles": {candle.key: replace(candle, vwap=None) for candle in applied.whole + engine.publish(touched)},
         "verdicts": applied.batch.verdicts(),
         "letters": set(intake.letters + letters_of(applied.batch, records, decoder, EPOCH)),
     }
+
+
+def addresses(rows: Rows) -> list[Address]:
+    return [at for interval in INTERVALS_MS for at in rows.addresses(interval)]
 
 
 def without_rounding(row: Row) -> Row:
@@ -121,5 +126,5 @@ def test_ordinary_ticks_are_taken_as_columns() -> None:
     intake = take_in(records, decoder, EPOCH)
     assert (len(intake.columns), intake.ticks, intake.letters) == (500, [], [])
     applied = Engine(Rows(), Policy()).apply(3, [], 0, intake.columns, EPOCH)
-    assert all(piece.summary is not None for piece in applied.batch.pieces.values())
+    assert not any(minute.is_odd for run in applied.batch.runs.values() for minute in run.minutes)
     assert applied.batch.last == stamp(EPOCH, 499)

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ticks import dense_trades, growing_snapshots, quotes, snapshots, sparse_trades
 
-from stockstream.core.batch import Batch, Piece, add_ticks
+from stockstream.core.batch import Batch, add_ticks
 from stockstream.core.partial import Partial, fold
+from stockstream.core.piece import Minute, Piece
 from stockstream.core.reduce import add_columns
 from stockstream.core.trade_ids import TradeIds
 from stockstream.core.verdict import Policy
@@ -57,6 +58,10 @@ def both(log: list[tuple[int, Tick]]) -> tuple[Batch, Batch]:
     return scalar, columnar
 
 
+def pieces(batch: Batch) -> dict[Minute, Piece]:
+    return dict(pair for run in batch.runs.values() for pair in run.pieces())
+
+
 def assert_same_bar(expected: Partial, found: Partial) -> None:
     """Equal in everything; of the turnover, whose last bits hang on the order of additions, in the first 30 digits."""
     exact = Fraction(expected.turnover) + Fraction(expected.turnover_low)
@@ -83,7 +88,7 @@ def assert_summarised(piece: Piece) -> None:
 def test_columns_come_to_the_same_pieces(ticks: list[Tick]) -> None:
     scalar, columnar = both(numbered(ticks))
     assert (scalar.count, scalar.last, scalar.refused) == (columnar.count, columnar.last, columnar.refused)
-    for expected, found in ((scalar.pieces, columnar.pieces), (scalar.quotes, columnar.quotes)):
+    for expected, found in ((scalar.pieces, pieces(columnar)), (scalar.quotes, columnar.quotes)):
         assert expected.keys() == found.keys()
         for at, piece in expected.items():
             assert piece.ticks() == found[at].ticks()
@@ -98,8 +103,8 @@ def test_ordinary_trades_are_summarised(ticks: list[Tick], seed: int) -> None:
     for trade_id, tick in enumerate(ordered):
         tick.trade_id = trade_id
     _, columnar = both(numbered(ordered))
-    assert columnar.pieces
-    assert all(piece.summary is not None for piece in columnar.pieces.values())
+    assert columnar.runs
+    assert all(piece.summary is not None for piece in pieces(columnar).values())
 
 
 def test_many_ticks_of_very_different_worth_are_summed_exactly() -> None:
@@ -110,10 +115,12 @@ def test_many_ticks_of_very_different_worth_are_summed_exactly() -> None:
         for place, (price, size) in enumerate(zip(prices, sizes, strict=True))
     ]
     scalar, columnar = both(numbered(ticks))
-    assert scalar.pieces.keys() == columnar.pieces.keys()
+    found = pieces(columnar)
+    assert scalar.pieces.keys() == found.keys()
     for at, piece in scalar.pieces.items():
-        assert columnar.pieces[at].summary is not None
-        assert_summarised(columnar.pieces[at])
+        summary = found[at].summary
+        assert summary is not None
+        assert_summarised(found[at])
         exact = sum(Fraction(tick.price * tick.last_size) for _, tick in piece.ticks())
-        bar = columnar.pieces[at].summary.whole
+        bar = summary.whole
         assert abs(Fraction(bar.turnover) + Fraction(bar.turnover_low) - exact) <= exact / 10**30

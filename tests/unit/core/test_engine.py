@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from crashing import Host
 
-from stockstream.core.batch import clock_name
 from stockstream.core.engine import Engine
+from stockstream.core.piece import clock_name
 from stockstream.core.row import Row, candle_version, stamp
 from stockstream.core.rows import Rows
 from stockstream.core.verdict import Policy

@@ -1,0 +1,59 @@
+"""The ticks of one symbol and minute, and what they come to, before any row is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stockstream.core.partial import Partial
+from stockstream.core.rows import Key
+from stockstream.models import Tick
+
+Stamped = tuple[int, Tick]
+"""A tick and its place in the log (`stockstream.core.row.stamp`)."""
+
+Minute = tuple[Key, int]
+"""A symbol's key and the start of a 1m window, epoch ms."""
+
+_CLOCK_NAME_LENGTH = 60  # of which each is at most 4 of the 255 bytes that a row has for it
+
+
+def clock_name(source: str, exchange: str) -> str:
+    """The name of the clock that a venue's ticks move and their candles close by; short enough for a row to hold."""
+    return f"{source}/{exchange}"[:_CLOCK_NAME_LENGTH]
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a piece of columns amounts to, without a look at its ticks.
+
+    ``ids`` are their trade ids as ranges (first, last, first, last, …), ascending with the log, or none; where they do
+    not ascend a piece has no summary.
+    """
+
+    first: int
+    last: int
+    whole: Partial
+    ids: list[int]
+
+
+@dataclass(slots=True)
+class Piece:
+    """The accepted trades and snapshots of one symbol and minute.
+
+    ``ticks()`` are (stamp, tick) in log order. ``clocks`` are the clocks that they move, the first tick's first, each
+    with how far, epoch ms. ``summary``: None where they must be looked at one by one.
+    """
+
+    ticks: Callable[[], list[Stamped]]
+    clocks: list[tuple[str, int]]
+    summary: Summary | None = None
+
+
+def piece_of(ticks: list[Stamped]) -> Piece:
+    """A piece of ticks that are to be looked at one by one."""
+    clocks: dict[str, int] = {}
+    for _, tick in ticks:
+        name, reached = clock_name(tick.source, tick.exchange), min(tick.event_time, tick.received_ms)
+        clocks[name] = max(reached, clocks.get(name, reached))
+    return Piece(lambda: ticks, list(clocks.items()))
