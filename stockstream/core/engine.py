@@ -15,19 +15,19 @@ from itertools import chain
 from stockstream.core.batch import Batch, add_ticks, session_of
 from stockstream.core.columns import Columns
 from stockstream.core.controls import mark, new_row
-from stockstream.core.interval import INTERVALS_MS, LEDGER, session_bounds
-from stockstream.core.merge import Line, Open, merge_into, share_of, take
+from stockstream.core.interval import INTERVALS_MS, session_bounds
+from stockstream.core.merge import Line, Open, merge_into, share_of
 from stockstream.core.piece import Piece, Stamped, piece_of
 from stockstream.core.publish import candle_of
 from stockstream.core.reduce import add_columns
 from stockstream.core.retention import Retention
 from stockstream.core.row import Row, candle_version, stamp
-from stockstream.core.rows import Address, Key, Rows
-from stockstream.core.runs import Figures, Run
+from stockstream.core.rows import Address, Key, Rows, Series
+from stockstream.core.runs import Run
 from stockstream.core.verdict import Policy
 from stockstream.core.volume import next_counted
 from stockstream.core.watermark import Clocks
-from stockstream.core.whole import Sum, rolled_up, sums_of, whole_minutes, write_whole
+from stockstream.core.whole import is_ahead, merge_window, new_plain_row, write_whole
 from stockstream.models import Candle, Verdict
 
 _END_OF_TIME = 1 << 62
@@ -233,55 +233,48 @@ class Engine:
         return [Line(self.rows.series(interval, key)) for interval in INTERVALS_MS]
 
     def _apply_run(self, topic_id: int, run: Run, applied: Applied) -> None:
-        """Merge the ticks of one symbol; its windows that the batch both opens and ends are done with at once."""
-        lines, begin, end = self._lines(run.key), 0, 0
-        if topic_id not in self._ahead:  # else windows are held back
-            ended_ms = self.clocks.ended_ms(run.clock)
-            begin, end = whole_minutes(run, [line.series for line in lines], ended_ms)
-        self._apply_minutes(topic_id, run, run.minutes[:begin], lines, applied.batch)
-        if begin < end:
-            applied.whole += self._apply_whole(topic_id, run, begin, end, lines, applied.batch.last)
-        self._apply_minutes(topic_id, run, run.minutes[end:], lines, applied.batch)
+        """Merge the ticks of one symbol."""
+        series = [self.rows.series(interval, run.key) for interval in INTERVALS_MS]
+        # While the log is read again windows are held back; then nothing can be closed at once.
+        if run.is_plain and topic_id not in self._ahead and is_ahead(run, series):
+            for each in series:
+                self._apply_windows(topic_id, each, run, applied)
+            return
+        lines = [Line(each) for each in series]
+        for (_, minute), piece in run.pieces():
+            self._apply_minute(topic_id, lines, minute, piece, applied.batch)
         for line in lines:
             self._keep(line, applied)
 
-    def _apply_minutes(
-        self, topic_id: int, run: Run, minutes: Sequence[Figures], lines: list[Line], batch: Batch
-    ) -> None:
-        # In the order of the log: a row remembers its first tick.
-        for minute in sorted(minutes, key=lambda each: each.first):
-            self._apply_minute(topic_id, lines, minute.start_ms, run.piece(minute), batch)
+    def _apply_windows(self, topic_id: int, series: Series, run: Run, applied: Applied) -> None:
+        """Merge a plain run's windows of one interval, and write at once what the batch both opens and ends."""
+        windows, newest, clock, last = run.windows[series.interval], series.newest, run.clock, applied.batch.last
+        row = None if newest is None else series.get(newest)
+        started_ms = 0 if row is None else max(row.start_ms, row.joined_ms)
+        begin, end, ended_ms = 0, len(windows), self.clocks.ended_ms(clock)
+        if row is not None and windows[0].start_ms == newest:
+            begin = 1
+            self._forget_duplicates(row)
+            merge_window(row, windows[0])
+            row.clock = row.clock or clock
+            self._put(series, newest, row, applied)
+        while end > begin and session_bounds(series.interval, windows[end - 1].start_ms)[1] > ended_ms:
+            end -= 1
+        if begin < end:
+            closed_at = max(last, self._reached.get(topic_id, -1))
+            applied.whole += write_whole(series, windows[begin:end], topic_id, closed_at, started_ms, clock)
+        for window in windows[end:]:
+            self._put(series, window.start_ms, new_plain_row(topic_id, window, started_ms, clock), applied)
+        if begin < len(windows):
+            self._retention.evict(series, windows[-1].start_ms, last, self.committed)
 
-    def _apply_whole(self, topic_id: int, run: Run, begin: int, end: int, lines: list[Line], last: int) -> list[Candle]:
-        """Write the rows of whole minutes; of longer windows those that are whole too, and merge into all others."""
-        ended_ms, closed_at = self.clocks.ended_ms(run.clock), max(last, self._reached.get(topic_id, -1))
-        sums = sums_of(run.minutes[begin:end])
-        candles: list[Candle] = []
-        for line in lines:
-            series = line.series
-            if series.interval != LEDGER:
-                sums = rolled_up(sums, series.interval)
-            newest = -1 if series.newest is None else series.newest
-            whole = [
-                each
-                for each in sums
-                if each.start_ms > newest and session_bounds(series.interval, each.start_ms)[1] <= ended_ms
-            ]
-            if whole:
-                candles += write_whole(series, whole, topic_id, closed_at, run.clock)
-                self._retention.evict(series, whole[-1].start_ms, last, self.committed)
-            written = {each.start_ms for each in whole}
-            for each in sums:
-                if each.start_ms not in written:
-                    self._merge_sum(topic_id, line, each, run.clock, last)
-        return candles
-
-    def _merge_sum(self, topic_id: int, line: Line, each: Sum, clock: str, last: int) -> None:
-        """Merge ticks that lie above all that the row at their window has taken before the batch."""
-        row = (line.open.get(each.start_ms) or self._open(topic_id, line, each.start_ms, last)).row
-        row.stamp = max(row.stamp, each.last)
-        row.clock = row.clock or clock
-        take(row, each.bar, each.first)
+    def _put(self, series: Series, start: int, row: Row, applied: Applied) -> None:
+        """Store a row that was merged into, and have it closed in time."""
+        series.put(start, row)
+        at = (series.interval, series.key, start)
+        applied.touched[at] = None
+        if not row.closed:
+            self._await_close(at, row)
 
     def _apply_minute(self, topic_id: int, lines: list[Line], minute: int, piece: Piece, batch: Batch) -> None:
         """Merge the ticks of one symbol and minute into the rows of every interval, the ledger's first."""
@@ -297,15 +290,8 @@ class Engine:
             merge_into(target, share)
 
     def _keep(self, line: Line, applied: Applied) -> None:
-        """Store what was merged into, and have it closed in time."""
-        interval, key = line.series.interval, line.series.key
         for start, target in line.open.items():
-            if not target.is_new:
-                line.series.put(start, target.row)
-            at = (interval, key, start)
-            applied.touched[at] = None
-            if not target.row.closed:
-                self._await_close(at, target.row)
+            self._put(line.series, start, target.row, applied)
 
     def _refuse(self, topic_id: int, batch: Batch) -> None:
         """Take the ticks that no row may take out of the batch."""
@@ -358,12 +344,11 @@ class Engine:
         if found is None:
             series = line.series
             row = series.get(start)
-            is_new = row is None
             if row is None:
                 row = new_row(series, topic_id, start)
                 series.put(start, row)
                 self._retention.evict(series, start, end, self.committed)
-            found = line.open[start] = Open(row, row.stamp, is_new)
+            found = line.open[start] = Open(row, row.stamp)
         return found
 
     def _await_close(self, at: Address, row: Row) -> None:

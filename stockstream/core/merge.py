@@ -32,7 +32,6 @@ class Open:
 
     row: Row
     guard: int
-    is_new: bool
 
 
 @dataclass(slots=True)
@@ -100,13 +99,16 @@ def merge_into(target: Open, share: Share) -> None:
         if cut is None:
             return
         part = cut
-    take(row, part, first)
+    take(row, part.copy() if row.bar is None else part, first)
 
 
 def take(row: Row, part: Partial, first: int) -> None:
-    """Merge a part of the window that the row has seen nothing of; ``first`` is the stamp of its first tick."""
+    """Merge a part of the window that the row has seen nothing of; ``first`` is the stamp of its first tick.
+
+    The ``part`` is the row's own from now on.
+    """
     if row.bar is None:
-        row.bar = part.copy()
+        row.bar = part
         row.first_stamp = first
         return
     row.first_stamp = min(row.first_stamp, first)

@@ -124,10 +124,15 @@ class Partial:
     @property
     def vwap(self) -> float | None:
         """Volume-weighted average price, within ``[low, high]``; None without traded volume."""
-        if not self.volume_e8:
-            return None
-        mean = (self.turnover + self.turnover_low) / (self.volume_e8 / E8)
-        return min(max(mean, self.low), self.high)
+        return vwap_of(self.high, self.low, self.volume_e8, self.turnover + self.turnover_low)
+
+
+def vwap_of(high: float, low: float, volume_e8: int, turnover: float) -> float | None:
+    """As `Partial.vwap`."""
+    if not volume_e8:
+        return None
+    mean = turnover / (volume_e8 / E8)
+    return low if mean < low else min(high, mean)
 
 
 def fold(ticks: list[tuple[int, Tick]]) -> Partial | None:

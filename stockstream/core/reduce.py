@@ -16,10 +16,11 @@ from stockstream.core.batch import Batch
 from stockstream.core.columns import QUOTE, SNAPSHOT, TRADE, Bools, Columns, Floats, Ints
 from stockstream.core.grouping import Groups, grouped
 from stockstream.core.interval import INTERVALS_MS, LEDGER, REGULAR
-from stockstream.core.partial import E8, Cumulative, Edge, two_sum
+from stockstream.core.partial import E8, Cumulative, Edge
 from stockstream.core.piece import Piece, clock_name
-from stockstream.core.runs import Figures, Run, Sorted, stamped_reader
+from stockstream.core.runs import Sorted, runs_of, stamped_reader
 from stockstream.core.verdict import Policy
+from stockstream.core.windows import Windows, sums
 
 _MINUTE_MS = INTERVALS_MS[LEDGER]
 _GREATEST_SUMMED_SIZE = 1e12  # sums of as many sizes as fit into a batch stay below 2**63
@@ -74,37 +75,33 @@ def _add_minutes(batch: Batch, columns: Columns, base: int, chosen: Ints) -> Non
     opens, closes = _edges(groups, columns, base, is_trade, price)
     sold = np.where(is_trade, size, 0.0)
     whole = np.floor(sold)
-    turnover = _sums(groups, np.where(is_trade, price * size, 0.0))
+    turnover, turnover_low = sums(starts, np.where(is_trade, price * size, 0.0))
     stamps = columns.offset[order] + base
     heads = order[starts]
-    symbol = columns.symbol[heads]
-    figures = zip(
-        (columns.event_time[heads] // _MINUTE_MS * _MINUTE_MS).tolist(),
-        odd.tolist(),
-        starts.tolist(),
-        groups.ends.tolist(),
-        stamps[starts].tolist(),
-        stamps[groups.ends - 1].tolist(),
-        venue[starts].tolist(),
-        np.maximum.reduceat(np.minimum(columns.event_time, columns.received_ms)[order], starts).tolist(),
+    minutes = Windows(
+        columns.symbol[heads],
+        columns.event_time[heads] // _MINUTE_MS * _MINUTE_MS,
+        odd,
+        starts,
+        groups.ends,
+        stamps[starts],
+        stamps[groups.ends - 1],
+        venue[starts],
+        np.maximum.reduceat(np.minimum(columns.event_time, columns.received_ms)[order], starts),
         opens,
         closes,
-        np.maximum.reduceat(price, starts).tolist(),
-        np.minimum.reduceat(price, starts).tolist(),
-        np.add.reduceat(np.minimum(whole, _GREATEST_SUMMED_SIZE).astype(np.int64), starts).tolist(),
-        np.add.reduceat(np.rint((sold - whole) * E8).astype(np.int64), starts).tolist(),
-        *turnover,
-        np.add.reduceat(is_trade, starts, dtype=np.int64).tolist(),
+        np.maximum.reduceat(price, starts),
+        np.minimum.reduceat(price, starts),
+        np.add.reduceat(np.minimum(whole, _GREATEST_SUMMED_SIZE).astype(np.int64), starts),
+        np.add.reduceat(np.rint((sold - whole) * E8).astype(np.int64), starts),
+        turnover,
+        turnover_low,
+        np.add.reduceat(is_trade, starts, dtype=np.int64),
         _cumulative(groups, columns, stamps),
-        ids.ranges(),
-        strict=True,
+        list(ids.ranges()),
     )
-    minutes = list(map(Figures._make, figures))
     ticks = Sorted(columns, base, order, [clock_name(*venue) for venue in columns.venues])
-    begins = [0, *(np.flatnonzero(symbol[1:] != symbol[:-1]) + 1).tolist(), len(minutes)]
-    for begin, end in pairwise(begins):
-        key = (columns.symbols[int(symbol[begin])], REGULAR)
-        batch.runs[key] = Run(key, minutes[begin:end], ticks)
+    batch.runs.update((run.key, run) for run in runs_of(minutes, ticks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,27 +164,6 @@ def _edges(
         for at in (first, last)
     )
     return first_edges, last_edges
-
-
-def _sums(groups: Groups, values: Floats) -> tuple[list[float], list[float]]:
-    """The sum of each group's values, none negative, as a double and what it lacks.
-
-    Twice the leading bits are split off, so few of them that their sums are exact (Rump's extraction); what is left is
-    too small for the rounding of its sum to matter.
-    """
-    starts, lengths = groups.starts, groups.ends - groups.starts
-    _, exponent = np.frexp(np.maximum.reduceat(values, starts))
-    bits = len(values).bit_length() + 1
-    parts = []
-    for _ in range(2):
-        unit = np.repeat(np.ldexp(1.0, exponent + bits), lengths)
-        leading = (unit + values) - unit
-        parts.append(np.add.reduceat(leading, starts))
-        values = values - leading
-        exponent = exponent + bits - 53
-    total, low = two_sum(parts[0], np.zeros(len(starts)), parts[1])
-    total, low = two_sum(total, np.zeros(len(starts)), low + np.add.reduceat(values, starts))
-    return total.tolist(), low.tolist()
 
 
 def _cumulative(groups: Groups, columns: Columns, stamps: Ints) -> list[Cumulative | None]:

@@ -18,7 +18,7 @@ import struct
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from stockstream.core.partial import Cumulative, Partial
+from stockstream.core.partial import Cumulative, Edge, Partial
 from stockstream.core.trade_ids import TradeIds
 
 LAYOUT_VERSION = 1
@@ -34,6 +34,7 @@ _VOLUMES = struct.Struct("<6q")
 _BASELINE = struct.Struct("<qqq")
 _CLOSED_AT = struct.Struct("<q")
 _CLOSED_AT_POS = 22
+_NO_DELTAS = b"\0"
 
 Baseline = tuple[int, int, int]
 """A closing cumulative volume: (event time ms, volume, stamp of the record that brought it)."""
@@ -184,15 +185,20 @@ def encoded_whole(
     start_ms: int,
     clock: str,
     ids: list[int],
-    bar: Partial,
+    first: Edge,
+    last: Edge,
+    high: float,
+    low: float,
+    volume_e8: int,
+    turnover: float,
+    turnover_low: float,
+    trades: int,
 ) -> bytes:
-    """The stored bytes of a row of trades that was opened and closed at once, with nothing else to know: no `Row`.
+    """The stored bytes of a row of trades that was opened and closed at once, and knows of nothing else: no `Row`.
 
-    The arguments are named as its fields are.
+    The arguments are named as the fields of `Row` and `Partial` are.
     """
     name = _encoded(clock)
-    (t0, order0, received0, open_), (t1, order1, received1, close) = bar.first, bar.last
-    volume = bar.volume_e8
     return b"".join(
         (
             _HEAD.pack(
@@ -200,10 +206,10 @@ def encoded_whole(
             ),
             name,
             _deltas(ids),
-            _deltas([]),
+            _NO_DELTAS,
             _PRICES.pack(
-                open_, bar.high, bar.low, close, t0, order0, received0, t1, order1, received1,
-                volume & _LOW_64, volume >> 64, bar.turnover, bar.turnover_low, bar.trades,
+                first[3], high, low, last[3], *first[:3], *last[:3],
+                volume_e8 & _LOW_64, volume_e8 >> 64, turnover, turnover_low, trades,
             ),
         )
     )  # fmt: skip
@@ -246,7 +252,7 @@ def _decoded(clock: bytes) -> str:
 
 def _deltas(ascending: list[int]) -> bytes:
     if not ascending:
-        return b"\0"
+        return _NO_DELTAS
     out = bytearray()
     _write_varint(out, len(ascending))
     previous = 0

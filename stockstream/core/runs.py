@@ -1,51 +1,15 @@
-"""What columns hold of one symbol, minute by minute, before anything is made of it."""
+"""What columns hold of one symbol, window by window, before anything is made of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from stockstream.core.columns import Columns, Ints
-from stockstream.core.partial import E8, Cumulative, Edge, Partial
+from stockstream.core.interval import INTERVALS_MS, LEDGER, REGULAR
 from stockstream.core.piece import Minute, Piece, Stamped, Summary, piece_of
 from stockstream.core.rows import Key
-
-
-class Figures(NamedTuple):
-    """What the ticks of one symbol and minute come to.
-
-    ``begin`` and ``end`` are theirs in the order of the groups; ``first`` and ``last`` their stamps at both ends.
-    ``is_odd``: their ids do not ascend, or venues take turns, so that they have to be looked at one by one.
-    """
-
-    start_ms: int
-    is_odd: bool
-    begin: int
-    end: int
-    first: int
-    last: int
-    venue: int
-    reached_ms: int
-    open: Edge
-    close: Edge
-    high: float
-    low: float
-    units: int
-    rest_e8: int
-    turnover: float
-    turnover_low: float
-    trades: int
-    cumulative: Cumulative | None
-    ids: list[int]
-
-    @property
-    def partial(self) -> Partial:
-        """The summary of them."""
-        return Partial(
-            self.open, self.close, self.high, self.low, self.units * E8 + self.rest_e8, self.turnover,
-            self.turnover_low, self.trades, self.cumulative,
-        )  # fmt: skip
+from stockstream.core.windows import Figures, Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,43 +34,73 @@ def stamped_reader(columns: Columns, base: int, indices: Ints) -> Callable[[], l
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The accepted trades and snapshots of one symbol; ``minutes``, at least one, ascend."""
+    """The accepted trades and snapshots of one symbol.
+
+    ``windows`` are those of every interval, ascending, at least one. ``is_plain``: all are trades of one venue, and
+    none of them has to be looked at by itself. Only then are those of longer intervals right.
+    """
 
     key: Key
-    minutes: list[Figures]
+    windows: Mapping[str, Sequence[Figures]]
+    is_plain: bool
     ticks: Sorted
 
     @property
+    def minutes(self) -> Sequence[Figures]:
+        """The windows of the ledger."""
+        return self.windows[LEDGER]
+
+    @property
+    def first(self) -> int:
+        """The stamp of the first tick in the log."""
+        return min([minute.first for minute in self.minutes])
+
+    @property
     def clock(self) -> str:
-        """The clock that the first minute's ticks move."""
+        """The clock that the first minute's ticks move; of a plain run all do."""
         return self.ticks.clocks[self.minutes[0].venue]
 
     def clocks(self) -> dict[str, int]:
-        """The clocks that they move, and how far, epoch ms."""
+        """The clocks that the ticks move, and how far, epoch ms."""
         moved: dict[str, int] = {}
-        for minute in self.minutes:
-            if minute.is_odd:
-                for name, reached_ms in self.piece(minute).clocks:
-                    moved[name] = max(reached_ms, moved.get(name, reached_ms))
-            else:
-                name, reached_ms = self.ticks.clocks[minute.venue], minute.reached_ms
-                if moved.get(name, -1) < reached_ms:
-                    moved[name] = reached_ms
+        if self.is_plain:
+            moved[self.clock] = max([minute.reached_ms for minute in self.minutes])
+            return moved
+        for _, piece in self.pieces():
+            for name, reached_ms in piece.clocks:
+                moved[name] = max(reached_ms, moved.get(name, reached_ms))
         return moved
 
-    def piece(self, minute: Figures) -> Piece:
-        """The piece of one minute."""
+    def pieces(self) -> Iterator[tuple[Minute, Piece]]:
+        """The minutes as pieces, in the order of their first ticks in the log."""
+        for minute in sorted(self.minutes, key=lambda each: each.first):
+            yield (self.key, minute.start_ms), self._piece(minute)
+
+    def _piece(self, minute: Figures) -> Piece:
         ticks = self.ticks.reader(minute.begin, minute.end)
         if minute.is_odd:
             return piece_of(ticks())
         summary = Summary(minute.first, minute.last, minute.partial, minute.ids)
         return Piece(ticks, [(self.ticks.clocks[minute.venue], minute.reached_ms)], summary)
 
-    def pieces(self) -> Iterator[tuple[Minute, Piece]]:
-        """All of them."""
-        for minute in self.minutes:
-            yield (self.key, minute.start_ms), self.piece(minute)
-
     def stamped(self) -> list[Stamped]:
         """Their ticks, in no order."""
         return self.ticks.reader(self.minutes[0].begin, self.minutes[-1].end)()
+
+
+def runs_of(minutes: Windows, ticks: Sorted) -> Iterator[Run]:
+    """The runs of a batch, from the windows of the ledger of all symbols."""
+    columns = {interval: minutes.rolled_up(length_ms) for interval, length_ms in INTERVALS_MS.items()}
+    columns[LEDGER] = minutes
+    figures = {interval: windows.figures() for interval, windows in columns.items()}
+    stretches = zip(*(windows.of_symbols() for windows in columns.values()), strict=True)
+    plain = minutes.plain()
+    for stretch in stretches:
+        begin, end = stretch[0]
+        venues = minutes.venue[begin:end]
+        yield Run(
+            (ticks.columns.symbols[int(minutes.symbol[begin])], REGULAR),
+            {interval: figures[interval][low:high] for interval, (low, high) in zip(columns, stretch, strict=True)},
+            bool(plain[begin:end].all() and (venues == venues[0]).all()),
+            ticks,
+        )

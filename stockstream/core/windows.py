@@ -1,0 +1,150 @@
+"""Windows of one length, of all symbols of a batch, as columns: what their ticks come to; rolled up to longer ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from stockstream.core.columns import Bools, Floats, Ints
+from stockstream.core.partial import E8, Cumulative, Edge, Partial, two_sum
+
+
+class Figures(NamedTuple):
+    """What the ticks of one symbol and window come to.
+
+    ``begin`` and ``end`` are where they stand in the order of symbols and minutes; ``first`` and ``last`` their stamps
+    at both ends. ``is_odd``: they have to be looked at one by one, for their ids do not ascend, or venues take turns.
+    ``ids`` are ranges of trade ids, kept by minutes only.
+    """
+
+    start_ms: int
+    is_odd: bool
+    begin: int
+    end: int
+    first: int
+    last: int
+    venue: int
+    reached_ms: int
+    open: Edge
+    close: Edge
+    high: float
+    low: float
+    units: int
+    rest_e8: int
+    turnover: float
+    turnover_low: float
+    trades: int
+    cumulative: Cumulative | None
+    ids: list[int]
+
+    @property
+    def partial(self) -> Partial:
+        """The summary of them."""
+        return Partial(
+            self.open, self.close, self.high, self.low, self.units * E8 + self.rest_e8, self.turnover,
+            self.turnover_low, self.trades, self.cumulative,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The fields of `Figures`, one entry a window, symbol by symbol, and of each symbol ascending."""
+
+    symbol: Ints
+    start_ms: Ints
+    is_odd: Bools
+    begin: Ints
+    end: Ints
+    first: Ints
+    last: Ints
+    venue: Ints
+    reached_ms: Ints
+    open: Sequence[Edge]
+    close: Sequence[Edge]
+    high: Floats
+    low: Floats
+    units: Ints
+    rest_e8: Ints
+    turnover: Floats
+    turnover_low: Floats
+    trades: Ints
+    cumulative: Sequence[Cumulative | None]
+    ids: Sequence[list[int]]
+
+    def figures(self) -> list[Figures]:
+        """All of them."""
+        columns = (getattr(self, name) for name in Figures._fields)
+        lists = (column.tolist() if isinstance(column, np.ndarray) else column for column in columns)
+        return list(map(Figures._make, zip(*lists, strict=True)))
+
+    def plain(self) -> Bools:
+        """Which hold nothing but trades, of one venue, that need not be looked at one by one."""
+        plain: Bools = ~self.is_odd & (self.trades == self.end - self.begin)
+        return plain
+
+    def of_symbols(self) -> Iterator[tuple[int, int]]:
+        """Where the windows of each symbol begin and end."""
+        return pairwise(np.append(_starts(self.symbol), len(self.symbol)).tolist())
+
+    def rolled_up(self, length_ms: int) -> Windows:
+        """Those of a longer length. Only what is plain is right: cumulative volume is left out."""
+        start_ms = self.start_ms // length_ms * length_ms
+        starts = _starts(self.symbol, start_ms)
+        lasts = np.append(starts[1:], len(start_ms)) - 1
+        turnover, low = sums(starts, self.turnover)
+        turnover, low = two_sum(turnover, low, np.add.reduceat(self.turnover_low, starts))
+        one_venue = np.minimum.reduceat(self.venue, starts) == np.maximum.reduceat(self.venue, starts)
+        return Windows(
+            self.symbol[starts],
+            start_ms[starts],
+            ~(np.logical_and.reduceat(self.plain(), starts) & one_venue),
+            self.begin[starts],
+            self.end[lasts],
+            np.minimum.reduceat(self.first, starts),
+            np.maximum.reduceat(self.last, starts),
+            self.venue[starts],
+            np.maximum.reduceat(self.reached_ms, starts),
+            [self.open[at] for at in starts.tolist()],
+            [self.close[at] for at in lasts.tolist()],
+            np.maximum.reduceat(self.high, starts),
+            np.minimum.reduceat(self.low, starts),
+            np.add.reduceat(self.units, starts),
+            np.add.reduceat(self.rest_e8, starts),
+            turnover,
+            low,
+            np.add.reduceat(self.trades, starts),
+            [None] * len(starts),
+            [[]] * len(starts),
+        )
+
+
+def _starts(*keys: Ints) -> Ints:
+    """Where a stretch of equal ``keys`` begins."""
+    changes = np.zeros(len(keys[0]) - 1, np.bool_)
+    for key in keys:
+        changes |= key[1:] != key[:-1]
+    return np.concatenate([[0], np.flatnonzero(changes) + 1])
+
+
+def sums(starts: Ints, values: Floats) -> tuple[Floats, Floats]:
+    """The sum of each stretch of values, none negative, as a double and what it lacks.
+
+    Twice the leading bits are split off, so few of them that their sums are exact (Rump's extraction); what is left is
+    too small for the rounding of its sum to matter.
+    """
+    lengths = np.append(starts[1:], len(values)) - starts
+    _, exponent = np.frexp(np.maximum.reduceat(values, starts))
+    bits = len(values).bit_length() + 1
+    parts = []
+    for _ in range(2):
+        unit = np.repeat(np.ldexp(1.0, exponent + bits), lengths)
+        leading = (unit + values) - unit
+        parts.append(np.add.reduceat(leading, starts))
+        values = values - leading
+        exponent = exponent + bits - 53
+    total, low = two_sum(parts[0], np.zeros(len(starts)), parts[1])
+    return two_sum(total, np.zeros(len(starts)), low + np.add.reduceat(values, starts))
