@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Container
 from typing import Any
 
 from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
+from faust.types import TP
 from mode import Service
 
 log = logging.getLogger(__name__)
@@ -54,3 +56,18 @@ def recover_in_bulk(app: Any) -> None:
     """Give the tables of ``app``, before they are used, this recovery."""
     tables = app.tables
     tables._recovery = BulkRecovery(app, tables, beacon=tables.beacon, loop=tables.loop)
+
+
+def partitions_without_rows(app: Any, sources: Container[str]) -> list[TP]:
+    """Partitions of ``sources`` that the group gave us without those of the tables' changelogs.
+
+    Their rows were not recovered. The group's leader does so when a member's subscription lacks the changelogs, and the
+    broker hands such an assignment on to whoever takes the member's place by its instance id.
+    """
+    ours = app.assignor.assigned_actives()
+    logs = app.tables.changelog_topics
+    return sorted(
+        tp
+        for tp in app.consumer.assignment()
+        if tp.topic in sources and not all(TP(log, tp.partition) in ours for log in logs)
+    )

@@ -1,12 +1,14 @@
 """Faust's Kafka transport, made to hand over whole fetches and to survive faults.
 
 Everything that touches private names of Faust 0.15.3, and of aiokafka 0.14.0's consumer, is in this file, for tables in
-``stores.py`` and ``recovery.py``, for the records of a fetch in ``lean_fetch.py``, and for the lease in ``lease.py``;
+``stores.py`` and ``recovery.py``, for the records of a fetch in ``lean_fetch.py``, for the group in ``coordination.py``
+and ``lease.py``;
 ``tests/unit/test_private_names.py`` fails when one of them changes. What they add to stock Faust:
 
 batches      one message stands for all records of a fetch and partition; its value is a `Fetch`, its bytes unread.
 gate         source records are taken only once the partition's reading has been positioned and Faust's queues have
-             been cleared for the last time; what is taken earlier is lost, in stock Faust too.
+             been cleared for the last time; what is taken earlier is lost, in stock Faust too. And only in a generation
+             of the group that gave us the changelogs of the tables too.
 acks         the greatest acknowledged offset is committed. Faust's own bookkeeping of gaps stalls for good after a
              first fetch of one record.
 lease        no byte leaves for a broker after the group may have given our partitions away (a paused process).
@@ -29,15 +31,17 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from stockstream.broker.coordination import look_again_for_coordinator, watch_membership
 from stockstream.broker.lean_fetch import fetch_apart, read_lean
 from stockstream.broker.lease import Lease, guard_sends, watch_heartbeats
 from stockstream.broker.pace import AT_ONCE, Pace
-from stockstream.broker.recovery import recover_in_bulk
+from stockstream.broker.recovery import partitions_without_rows, recover_in_bulk
 from stockstream.broker.stores import IsNewer, absorb
 from stockstream.broker.taken import Taken
 
 log = logging.getLogger(__name__)
 
+_REJOIN_AFTER_S = 1.0
 ANSWER_FETCHES = 8
 """How many partitions' greatest fetches one answer of a broker may bring."""
 
@@ -55,6 +59,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_bytes = ANSWER_FETCHES * self.app.conf.consumer_max_fetch_size
+        look_again_for_coordinator(consumer)
         return consumer
 
     async def on_start(self) -> None:
@@ -62,6 +67,12 @@ class _Thread(driver.AIOKafkaConsumerThread):
         read_lean(self._consumer, self.transport.sources)
         fetch_apart(self._consumer)
         watch_heartbeats(self._consumer._coordinator, self.transport.lease)
+        watch_membership(self._consumer, self._on_left)
+
+    def _on_left(self, error: BaseException) -> None:
+        log.critical("out of the group for good, ending to start again: %r", error)
+        loop = self.app.loop
+        loop.call_soon_threadsafe(lambda: loop.create_task(self.app.crash(error)))
 
     async def _fetch_records(
         self,
@@ -246,11 +257,23 @@ def install(
 
     def on_rebalance_end() -> None:
         stock_rebalance_end()
-        app.consumer.open_generation = app.consumer.sought_generation
+        missing = partitions_without_rows(app, transport.sources)
+        if missing:
+            log.warning("partitions came without their tables' changelogs, asking for others: %s", missing)
+            app.loop.call_later(_REJOIN_AFTER_S, _rejoin, app, app.consumer_generation_id)
+        else:
+            app.consumer.open_generation = app.consumer.sought_generation
 
     app.on_rebalance_end = on_rebalance_end
     app.transport = transport
     recover_in_bulk(app)
+
+
+def _rejoin(app: Any, generation: int) -> None:
+    """Have the group assign anew, unless it has since ``generation``."""
+    thread = app.consumer._thread
+    if generation == app.consumer_generation_id and not app.should_stop:
+        thread.thread_loop.call_soon_threadsafe(thread._consumer._coordinator.request_rejoin)
 
 
 async def send_records(

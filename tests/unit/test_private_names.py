@@ -1,7 +1,8 @@
 """A new version of a library may change without a word what we override or count on.
 
 That is so in `broker/transport.py` and `broker/stores.py` (Faust, aiokafka, rocksdict), `broker/recovery.py` (Faust),
-`broker/lean_fetch.py`, `broker/lease.py` and `broker/link.py` (aiokafka) and `sources/stream.py` (websockets).
+`broker/lean_fetch.py`, `broker/coordination.py`, `broker/lease.py` and `broker/link.py` (aiokafka), and
+`sources/stream.py` (websockets).
 """
 
 from __future__ import annotations
@@ -71,6 +72,17 @@ KNOWN = [
     (RECOVERY + "standby_remaining_total", "15bd44e3a39b", "absorb"),
     (RECOVERY + "_set_recovery_ended", "84badf3f2cfe", "absorb"),
     ("faust.tables.manager:TableManager.on_standbys_ready", "46be52cea696", "absorb"),
+    (
+        "faust.tables.manager:TableManager.on_start",
+        "365dd25fbc0e",
+        "partitions_without_rows: how a subscription can lack them",
+    ),
+    (
+        "faust.assignor.partition_assignor:PartitionAssignor._perform_assignment",
+        "1e0bf2c5c8f4",
+        "partitions_without_rows",
+    ),
+    ("faust.assignor.partition_assignor:PartitionAssignor.assigned_actives", "cd131e593509", "partitions_without_rows"),
     (STORE + "_db_for_partition", "cb7e67d5f9ef", "PartitionStore"),
     (STORE + "persisted_offset", "6f2e502fb860", "PartitionStore.advance"),
     (STORE + "set_persisted_offset", "b4c811926678", "PartitionStore.write: the same key and format"),
@@ -79,6 +91,10 @@ KNOWN = [
     ("faust.stores.base:SerializedStore._encode_key", "70702b179cc3", "tables/rows.py: encode_key"),
     (GROUP + "_do_heartbeat", "dc1d6632aaa6", "watch_heartbeats"),
     (GROUP + "_do_rejoin_group", "3cb016c98a08", "watch_heartbeats"),
+    (GROUP + "request_rejoin", "f70a261c91c3", "_rejoin"),
+    (GROUP + "ensure_coordinator_known", "4dfb9ccd877a", "look_again_for_coordinator: what it does with the error"),
+    (GROUP + "_coordination_routine", "75273e127d4a", "watch_membership: how it ends"),
+    ("aiokafka.client:AIOKafkaClient.coordinator_lookup", "19cc69fb75f8", "look_again_for_coordinator"),
     (GROUP + "_heartbeat_routine", "61d010289522", "watch_heartbeats: who calls it"),
     ("aiokafka.client:AIOKafkaClient.send", "246b277687d7", "_FetchClient: any group is a connection of its own"),
     ("aiokafka.client:AIOKafkaClient._get_conn", "68ce5d839171", "_FetchClient: any group is a connection of its own"),

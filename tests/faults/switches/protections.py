@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from faust.transport.conductor import Conductor
 from faust.transport.drivers import aiokafka as driver
 
 from stockstream.agents.processor import CandleProcessor
@@ -112,6 +113,23 @@ def recovery() -> None:
 def acks() -> None:
     """What may be committed is found by Faust's own bookkeeping of gaps."""
     _replace(transport.BatchConsumer, "_new_offset", lambda _: driver.Consumer._new_offset)
+
+
+def tables() -> None:
+    """Partitions are worked on although the group gave us none of their tables."""
+    _replace(transport, "partitions_without_rows", lambda _: lambda app, sources: [])
+
+
+def late_tables() -> None:
+    """No protection: joins the group without its tables, as a worker does that is stopped while it starts."""
+
+    def without_changelogs(update: Any) -> Any:
+        async def update_indices(self: Any) -> list[str]:
+            return [name for name in await update(self) if not name.endswith("-changelog")]
+
+        return update_indices
+
+    _replace(Conductor, "_update_indices", without_changelogs)
 
 
 def slow_seek() -> None:
