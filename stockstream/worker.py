@@ -26,6 +26,7 @@ from stockstream.agents.processor import CandleProcessor
 from stockstream.broker.pace import pace_of
 from stockstream.broker.topics import COMPACTED, KEPT_7_DAYS, KEPT_30_DAYS, TopicSpec, ensure_topics
 from stockstream.broker.transport import install, is_settled, poison
+from stockstream.codecs.archive import ArchiveDecoder
 from stockstream.codecs.avro import CandleDecoder, Decoder, Encoder, TickDecoder
 from stockstream.core.latest import is_as_late
 from stockstream.errors import SettingsError, StockstreamError, TopicMismatch, Unreachable
@@ -222,6 +223,7 @@ class Runtime:
         if self.sink is None:
             return None
         s = self.settings
+        ticks = ArchiveDecoder(self.registry, rules.policy)
         persister = Persister(
             self.connection,
             f"{s.app_id}-sink",
@@ -229,7 +231,8 @@ class Runtime:
             topics if s.tick_archive else [],
             sink=self.sink,
             candle_decoder=CandleDecoder(self.registry),
-            tick_decoder=TickDecoder(self.registry),
+            tick_decoder=ticks,
+            archive=ticks,
             judge=rules.policy.judge,
             dead_letter=dead_letters.deliver,
             limits=Limits(s.sink_rows, s.sink_interval_ms / 1000, s.sink_max_rows, drain_s=_DRAIN_S),

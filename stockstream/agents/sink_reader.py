@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -12,16 +13,21 @@ from aiokafka.errors import KafkaError
 
 from stockstream.agents.retry import Retry
 from stockstream.broker.connection import Connection
+from stockstream.broker.lean_fetch import fetch_apart, read_lean
+from stockstream.core.archive import Archive
 from stockstream.errors import BadMessage
 from stockstream.models import Candle, Tick, Verdict
+from stockstream.models.records import Records
 from stockstream.sinks.backlog import Backlog, Poison
-from stockstream.sinks.buffer import Partition, Record
-from stockstream.sinks.contract import ArchivedTick
+from stockstream.sinks.buffer import Partition, Record, SingleRecord
+from stockstream.sinks.contract import ArchivedTick, TickBlock
 
 _POLL_S = 0.2
+_GLANCE_S = 0.02  # more is fetched while records are decoded: what is not there soon is yet to be written
 _LAG_TIMEOUT_S = 5.0
-# Decoding this many takes some milliseconds, during which nothing else runs in the worker.
-_MAX_RECORDS = 500
+# Decoding so many takes some milliseconds, during which nothing else runs in the worker.
+_AT_ONCE = 500
+_AT_ONCE_AS_COLUMNS = 4096
 # What the sink does not get in now it gets in later; candles should not wait for it.
 _OTHERS_SHARE = 4
 _QUIET_TURN_S = 0.0002
@@ -31,7 +37,7 @@ _QUIET_TURNS = 10  # so many without a pause: who works in short steps is busy t
 class CandleDecoder(Protocol):
     """Bytes of the ``candles`` topic to candles."""
 
-    async def prepare(self, values: Sequence[bytes | None]) -> None:
+    async def prepare(self, values: Records) -> None:
         """Fetch what `decode` needs to read these values; may wait long, may raise `Unreachable`."""
 
     def decode(self, value: bytes | None) -> Candle:
@@ -41,11 +47,18 @@ class CandleDecoder(Protocol):
 class TickDecoder(Protocol):
     """Records of the tick topics to ticks."""
 
-    async def prepare(self, values: Sequence[bytes | None]) -> None:
+    async def prepare(self, values: Records) -> None:
         """Fetch what `decode` needs to read these values; may wait long, may raise `Unreachable`."""
 
     def decode(self, key: bytes | None, value: bytes | None) -> Tick:
         """Return the tick; raise `BadMessage` if there is none."""
+
+
+class ArchiveReader(Protocol):
+    """Records of a tick topic to columns; it has been prepared by being the `TickDecoder` too."""
+
+    def archive(self, records: Records) -> tuple[Archive, list[int]]:
+        """Return those of ``records`` that can be read so, and the places of all others."""
 
 
 class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -71,6 +84,7 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         backlog: Backlog,
         retry: Retry,
         clock: Callable[[], float],
+        archive: ArchiveReader | None = None,
     ) -> None:
         self._connection = connection
         self._group_id = group_id
@@ -82,14 +96,20 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._backlog = backlog
         self._retry = retry
         self._clock = clock
+        self._archive = archive
         self._consumer: Any = None
-        self._assignments = 0
-        self._undecoded = 0
+        self._fetched: deque[tuple[TopicPartition, Records]] = deque()
+        self._at_once = _AT_ONCE_AS_COLUMNS
         self.undecodable = 0
+        self.has_more = False
         self.added = asyncio.Event()
 
     async def run(self) -> None:
-        """Read until cancelled; ``added`` is set whenever something was put into the backlog."""
+        """Read until cancelled.
+
+        ``added`` is set whenever something was put into the backlog, and when nothing more was there: then ``has_more``
+        is false.
+        """
         await self._retry.until_done("the sink's consumer", self._connect)
         while True:
             await self._retry.until_done("the sink's consumer", self._step)
@@ -116,13 +136,14 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         except (KafkaError, TimeoutError):
             return None
         # What is held is looked at last, and without waiting: what was beyond a position then is held or stored now.
+        fetched = {tp: records.offset(0) for tp, records in reversed(self._fetched)}
         firsts = {tp: self._backlog.first_uncommitted((tp.topic, tp.partition)) for tp in ours}
-        unread = [ends[tp] - (positions[tp] if (first := firsts[tp]) is None else first) for tp in ours]
-        return self._undecoded + sum(max(0, records) for records in unread)
+        stored = {tp: fetched.get(tp, positions[tp]) if (first := firsts[tp]) is None else first for tp in ours}
+        return sum(max(0, ends[tp] - stored[tp]) for tp in ours)
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Forget what is held of them."""
-        self._assignments += 1
+        self._fetched.clear()  # all of them are taken away, whichever are given back
         self._backlog.forget({(tp.topic, tp.partition) for tp in revoked})
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
@@ -143,30 +164,57 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         except BaseException:
             await consumer.stop()
             raise
+        read_lean(consumer, self._topics)
+        fetch_apart(consumer)
         self._consumer = consumer
 
     async def _step(self) -> None:
         if self._backlog.full:
             await self._hold()
             return
-        self._consumer.resume(*self._consumer.paused())
-        fetched = await self._consumer.getmany(timeout_ms=int(_POLL_S * 1000), max_records=_MAX_RECORDS)
-        records = [record for of_partition in fetched.values() for record in of_partition]
-        if not records:
-            return
-        assignments = self._assignments
-        self._undecoded = len(records)
-        await self._prepare(records)
-        self._undecoded = 0
-        # Partitions that were taken away meanwhile are read again from their commits: these records come again, and
-        # to count them as read would commit over the records before them, which were forgotten.
-        if assignments != self._assignments:
-            return
-        began_s = self._clock()
-        for record in records:
-            self._keep(record)
+        if not self._fetched:
+            await self._fetch()
+            if not self._fetched:
+                self._turn(has_more=False)
+        while self._fetched and not self._backlog.full:
+            began_s = self._clock()
+            self._take()
+            self._turn(has_more=True)
+            await self._give_way((self._clock() - began_s) * _OTHERS_SHARE)
+
+    def _turn(self, *, has_more: bool) -> None:
+        self.has_more = has_more
         self.added.set()
-        await self._give_way((self._clock() - began_s) * _OTHERS_SHARE)
+
+    async def _fetch(self) -> None:
+        self._consumer.resume(*self._consumer.paused())
+        fetched = await self._consumer.getmany(timeout_ms=int((_GLANCE_S if self.has_more else _POLL_S) * 1000))
+        # If partitions are taken away from here on, these records are forgotten: they are read again from the commits,
+        # and to count them as read would commit over the records before them, which were forgotten too.
+        self._fetched.extend((tp, records) for tp, of_partition in fetched.items() for records in of_partition)
+        if self._fetched:
+            await self._prepare()
+
+    def _take(self) -> None:
+        """Put the next ones of the records that were fetched into the backlog."""
+        tp, records = self._fetched.popleft()
+        archive = None if tp.topic == self._candles_topic else self._archive
+        most = min(_AT_ONCE if archive is None else self._at_once, self._backlog.room)
+        if len(records) > most:
+            self._fetched.appendleft((tp, records.part(most, len(records))))
+            records = records.part(0, most)
+        block: TickBlock | None = None
+        others: Sequence[int] = range(len(records))
+        if archive is not None:
+            columns, others = archive.archive(records)
+            block = TickBlock(tp.topic, tp.partition, columns, records)
+            self._at_once = _AT_ONCE if len(others) > _AT_ONCE // 2 else _AT_ONCE_AS_COLUMNS
+        for place in others:
+            self._keep(
+                SingleRecord(tp.topic, tp.partition, records.offset(place), records.key(place), records.value(place))
+            )
+        if block:
+            self._backlog.add_block(block, self._clock())
 
     async def _give_way(self, wanted_s: float) -> None:
         """Let the rest of the worker have so much of the event loop's time, or as much as it wants."""
@@ -189,14 +237,10 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             await asyncio.sleep(_POLL_S)
             return
         for tp, records in fetched.items():  # assigned during the poll, hence not paused
-            self._consumer.seek(tp, records[0].offset)
+            self._consumer.seek(tp, records[0].offset(0))
 
-    async def _prepare(self, records: Sequence[Record]) -> None:
-        candles = [record.value for record in records if record.topic == self._candles_topic]
-        ticks = [record.value for record in records if record.topic != self._candles_topic]
-        work = asyncio.gather(
-            self._decodable(self._candle_decoder.prepare, candles), self._decodable(self._tick_decoder.prepare, ticks)
-        )
+    async def _prepare(self) -> None:
+        work = asyncio.gather(*(self._decodable(tp, records) for tp, records in self._fetched))
         try:
             await asyncio.wait({work}, timeout=_POLL_S)
             while not work.done():
@@ -207,10 +251,9 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         finally:
             work.cancel()
 
-    async def _decodable(
-        self, prepare: Callable[[Sequence[bytes | None]], Awaitable[None]], values: Sequence[bytes | None]
-    ) -> None:
-        await self._retry.until_done("decoding", partial(prepare, values))
+    async def _decodable(self, tp: TopicPartition, records: Records) -> None:
+        decoder = self._candle_decoder if tp.topic == self._candles_topic else self._tick_decoder
+        await self._retry.until_done("decoding", partial(decoder.prepare, records))
 
     def _keep(self, record: Record) -> None:
         now_s = self._clock()

@@ -28,6 +28,7 @@ from stockstream.codecs.plain_json import decode_json
 from stockstream.codecs.tick_columns import HEADER_BYTES, TickColumns, headers_of
 from stockstream.codecs.tick_writer import UNFIT, TickWriter
 from stockstream.codecs.version1 import downgrade, upgrade
+from stockstream.codecs.walk import Ints
 from stockstream.core.backoff import full_jitter
 from stockstream.core.columns import Columns
 from stockstream.errors import BadMessage, RegistryUnreachable
@@ -244,18 +245,25 @@ class TickDecoder(_Framed[Tick]):
     def __init__(self, source: SchemaSource) -> None:
         super().__init__(source, Tick, TICK_SCHEMA_V2)
         self._columns = TickColumns(self.decode)
-        self._nothing, _ = self._columns.read(Records.of(()), ())
+        nothing, rest_at, _ = self._columns.read_to_rest(Records.of(()), ())
+        self._nothing = nothing, rest_at
 
     def columns(self, records: Records) -> tuple[Columns, list[int]]:
         """The columns of the plain ones of ``records``, and the places of all others, for `decode`.
 
         Plain records are those that would be decoded to what their columns say. Of few records none counts as plain.
         """
+        columns, _, others = self.columns_to_rest(records)
+        return columns, others
+
+    def columns_to_rest(self, records: Records) -> tuple[Columns, Ints, list[int]]:
+        """As `columns`; in between, where in ``records.data`` the rest of each plain record begins."""
         if len(records) < _FEWEST_AS_COLUMNS:
-            return self._nothing, list(range(len(records)))
+            columns, rest_at = self._nothing
+            return columns, rest_at, list(range(len(records)))
         headers = [header for header, reader in self._readers.items() if isinstance(reader, HotReader)]
-        columns, others = self._columns.read(records, headers)
-        return columns, others.tolist()
+        columns, rest_at, others = self._columns.read_to_rest(records, headers)
+        return columns, rest_at, others.tolist()
 
     def decode(self, key: bytes | None, value: bytes | None) -> Tick:
         """Return the tick.

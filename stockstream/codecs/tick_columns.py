@@ -24,7 +24,7 @@ from stockstream.models.tick import KINDS
 
 HEADER_BYTES = 5
 _FIXED = (*HOT, "exchange", "quote_type", "market_hours", "change_percent", "change", "price_hint", "source")
-_SYMBOL_WORDS, _VENUE_WORDS = 8, 2  # each of source and exchange
+_SYMBOL_WORDS, VENUE_WORDS = 8, 2  # each of source and exchange
 _DOUBLE_BYTES = np.int64(8)
 _MOST_AT_ONCE = 8192  # of records: their windows fit into a processor's cache
 _HEADER = np.uint64((1 << 8 * HEADER_BYTES) - 1)
@@ -48,11 +48,16 @@ class TickColumns:
             raise RuntimeError("the order of the tick schema's fields has changed")
         self._decode = decode
         self._rest = [field["type"][1] for field in fields[len(_FIXED) + 1 :]]
-        self._symbols = Interner(_SYMBOL_WORDS, _text)
-        self._venues = Interner(2 * _VENUE_WORDS, _venue)
+        self._symbols = Interner(_SYMBOL_WORDS, text_of)
+        self._venues = Interner(2 * VENUE_WORDS, _venue)
 
     def read(self, records: Records, headers: Collection[bytes]) -> tuple[Columns, Ints]:
         """The columns of the plain ones of ``records`` that begin with one of ``headers``, and the places of others."""
+        columns, _, others = self.read_to_rest(records, headers)
+        return columns, others
+
+    def read_to_rest(self, records: Records, headers: Collection[bytes]) -> tuple[Columns, Ints, Ints]:
+        """As `read`; in between, where in ``records.data`` each plain record goes on after ``producer_timestamp``."""
         self._symbols.make_room()
         self._venues.make_room()
         buffer = Buffer(records.data)
@@ -62,7 +67,7 @@ class TickColumns:
         joined = parts[0]
         if len(parts) > 1:
             joined = {name: np.concatenate([part[name] for part in parts]) for name in joined}
-        place = joined["place"]
+        place, rest = joined["place"], joined.pop("rest")
         columns = Columns(
             **joined,
             offset=records.offsets[place],
@@ -70,7 +75,7 @@ class TickColumns:
             venues=self._venues.values,
             tick=lambda index: self._decode(records.key(place[index]), records.value(place[index])),
         )
-        return columns, _others(count, place)
+        return columns, rest, _others(count, place)
 
     def _read(self, buffer: Buffer, records: Records, first: int, headers: list[int]) -> dict[str, NDArray[Any]]:
         """The columns of a part of ``records``, by their names in `Columns`."""
@@ -91,14 +96,14 @@ class TickColumns:
         event_time, price, last_size = walk.long(), walk.double(), walk.double()
         day_volume, trade_id, kind = walk.long(), walk.long(), walk.long()
         walk.bad |= (kind < 0) | (kind >= len(KINDS))
-        received = walk.long()
+        received, rest = walk.long(), walk.pos
         walk.ascii()
-        exchange, _ = walk.text(_VENUE_WORDS)
+        exchange, _ = walk.text(VENUE_WORDS)
         quote_type = walk.long()
         walk.long()
         walk.skip(2 * WORD_BYTES)
         walk.ascii()
-        source, _ = walk.text(_VENUE_WORDS)
+        source, _ = walk.text(VENUE_WORDS)
         venue = self._venues.numbers(_venue_words(exchange, source), walk.bad)
         walk.bad |= venue < 0
         sequence, has_sequence = self._nullables(walk, end)
@@ -106,6 +111,7 @@ class TickColumns:
         day_volume[(day_volume >= 0) & (kind == SNAPSHOT) & (source[0] == _YAHOO) & is_crypto] = -1
         columns = {
             "place": rows + first,
+            "rest": rest,
             "symbol": symbol,
             "venue": venue,
             "kind": kind,
@@ -185,13 +191,14 @@ def _venue_words(exchange: list[Words], source: list[Words]) -> list[Words]:
     return row
 
 
-def _text(row: bytes) -> str:
+def text_of(row: bytes) -> str:
+    """The text that begins a row of words with the byte of its length."""
     return row[1 : 1 + (row[0] >> 1)].decode()
 
 
 def _venue(row: bytes) -> tuple[str, str]:
     exchange, source, more_exchange, more_source = (row[at : at + WORD_BYTES] for at in range(0, len(row), WORD_BYTES))
-    return _text(source + more_source), _text(exchange + more_exchange)
+    return text_of(source + more_source), text_of(exchange + more_exchange)
 
 
 def _others(count: int, place: Ints) -> Ints:

@@ -192,6 +192,19 @@ class Walk:
             self._stand(self.pos + size)
         return words, sizes
 
+    def texts(self) -> bytes:
+        """Texts of up to 63 bytes, each behind a byte that says how many it has, one after the other."""
+        byte = self._byte()
+        wrong = byte & (_NEGATIVE | _CONTINUED) != 0
+        self.bad |= wrong
+        sizes = np.where(wrong, 0, byte >> 1).astype(np.int64) + 1
+        longest = int(sizes.max(initial=1))
+        seen = self._seen(longest).copy()
+        seen[:, 0] = sizes - 1
+        data = seen.tobytes() if (sizes == longest).all() else seen[np.arange(longest) < sizes[:, None]].tobytes()
+        self.advance(sizes)
+        return data
+
     def ascii(self) -> None:
         """A text of up to 63 bytes that is left unread; one that is not ASCII is bad."""
         words, _ = self.text()

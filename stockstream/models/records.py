@@ -44,6 +44,17 @@ class Records:
         """The offset of one record."""
         return int(self.offsets[index])
 
+    def part(self, begin: int, end: int) -> Self:
+        """The records from ``begin`` up to and without ``end``; the bytes are shared."""
+        return type(self)(
+            self.data,
+            self.offsets[begin:end],
+            self.key_begin[begin:end],
+            self.key_end[begin:end],
+            self.value_begin[begin:end],
+            self.value_end[begin:end],
+        )
+
     @classmethod
     def of(cls, records: Sequence[Any]) -> Self:
         """The same of objects that have a ``key``, ``value`` (bytes or None) and ``offset`` each."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from stockstream.models import Candle
 from stockstream.sinks.buffer import CandleBuffer, Partition, Record, Row, TickBuffer, partition_of
-from stockstream.sinks.contract import ArchivedTick
+from stockstream.sinks.contract import ArchivedTick, TickBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,14 @@ class Batch:
 
     candles: list[Row[Candle]]
     ticks: list[Row[ArchivedTick]]
+    blocks: list[TickBlock]
     poison: list[Poison]
     spans: dict[Partition, tuple[int, int]]
     since_s: float
     revoked: set[Partition] = field(default_factory=set)
 
     def __len__(self) -> int:
-        return len(self.candles) + len(self.ticks) + len(self.poison)
+        return len(self.candles) + len(self.ticks) + sum(map(len, self.blocks)) + len(self.poison)
 
     @property
     def offsets(self) -> dict[Partition, int]:
@@ -59,6 +60,8 @@ class Backlog:
         self._max_bytes = max_bytes
         self._candles = CandleBuffer()
         self._ticks = TickBuffer()
+        self._blocks: list[TickBlock] = []
+        self._blocks_rows = self._blocks_bytes = 0
         self._poison: list[Poison] = []
         self._spans: dict[Partition, tuple[int, int]] = {}
         self._since_s: float | None = None
@@ -75,6 +78,14 @@ class Backlog:
         self._ticks.add(Row(tick, record))
         self.skip(record, now_s)
 
+    def add_block(self, block: TickBlock, now_s: float) -> None:
+        """Hold ticks as columns; those of the block's records that are not in it were added before."""
+        self._blocks.append(block)
+        self._blocks_rows += len(block)
+        self._blocks_bytes += block.size_bytes
+        first, end = block.records.offset(0), block.records.offset(-1) + 1
+        self._read(block.place, first, end, now_s)
+
     def add_poison(self, poison: Poison, now_s: float) -> None:
         """Hold a record that goes to ``dead-letters``."""
         self._poison.append(poison)
@@ -82,16 +93,23 @@ class Backlog:
 
     def skip(self, record: Record, now_s: float) -> None:
         """Note that a record was read, though nothing of it needs to be stored."""
-        partition = partition_of(record)
+        self._read(partition_of(record), record.offset, record.offset + 1, now_s)
+
+    def _read(self, partition: Partition, first: int, end: int, now_s: float) -> None:
         held = self._spans.get(partition)
-        self._spans[partition] = (record.offset if held is None else held[0], record.offset + 1)
+        self._spans[partition] = (first if held is None else min(held[0], first), end)
         if self._since_s is None:
             self._since_s = now_s
+
+    def _hold(self, blocks: list[TickBlock]) -> None:
+        self._blocks = blocks
+        self._blocks_rows = sum(map(len, blocks))
+        self._blocks_bytes = sum(block.size_bytes for block in blocks)
 
     @property
     def rows(self) -> int:
         """Rows that wait, without those on their way."""
-        return len(self._candles) + len(self._ticks) + len(self._poison)
+        return len(self._candles) + len(self._ticks) + self._blocks_rows + len(self._poison)
 
     @property
     def all_rows(self) -> int:
@@ -99,10 +117,18 @@ class Backlog:
         return self.rows + (len(self._batch) if self._batch else 0)
 
     @property
+    def room(self) -> int:
+        """How many more records may be read; 0 if reading has to stop."""
+        return max(0, self._max_rows - self.all_rows) if self._bytes + self._batch_bytes < self._max_bytes else 0
+
+    @property
     def full(self) -> bool:
         """Whether to stop reading."""
-        size_bytes = self._candles.size_bytes + self._ticks.size_bytes + self._batch_bytes
-        return self.all_rows >= self._max_rows or size_bytes >= self._max_bytes
+        return not self.room
+
+    @property
+    def _bytes(self) -> int:
+        return self._candles.size_bytes + self._ticks.size_bytes + self._blocks_bytes
 
     @property
     def empty(self) -> bool:
@@ -122,9 +148,10 @@ class Backlog:
 
     def take(self, now_s: float) -> Batch:
         """Everything that waits, as the batch on its way, which ends with `settle` or `restore`."""
-        self._batch_bytes = self._candles.size_bytes + self._ticks.size_bytes
+        self._batch_bytes = self._bytes
         since_s = now_s if self._since_s is None else self._since_s
-        batch = Batch(self._candles.take(), self._ticks.take(), self._poison, self._spans, since_s)
+        batch = Batch(self._candles.take(), self._ticks.take(), self._blocks, self._poison, self._spans, since_s)
+        self._hold([])
         self._poison, self._spans, self._since_s, self._batch = [], {}, None, batch
         return batch
 
@@ -139,6 +166,7 @@ class Backlog:
             return
         self._candles.restore(r for r in batch.candles if partition_of(r.record) not in batch.revoked)
         self._ticks.restore(r for r in batch.ticks if partition_of(r.record) not in batch.revoked)
+        self._hold([block for block in batch.blocks if block.place not in batch.revoked] + self._blocks)
         self._poison = [p for p in batch.poison if partition_of(p.record) not in batch.revoked] + self._poison
         for partition, (first, end) in batch.spans.items():
             held = self._spans.get(partition, (first, end))
@@ -150,6 +178,7 @@ class Backlog:
         """Drop what was read from partitions that are no longer ours; it will be delivered again."""
         self._candles.forget(partitions)
         self._ticks.forget(partitions)
+        self._hold([block for block in self._blocks if block.place not in partitions])
         self._poison = [p for p in self._poison if partition_of(p.record) not in partitions]
         for spans in (self._spans, self._batch.spans if self._batch else {}):
             for partition in partitions & spans.keys():

@@ -28,6 +28,17 @@ class Record(Protocol):
     value: bytes | None
 
 
+@dataclass(slots=True)
+class SingleRecord:
+    """A `Record` that came together with others."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
 def partition_of(record: Record) -> Partition:
     """The (topic, partition) a record was read from."""
     return (record.topic, record.partition)

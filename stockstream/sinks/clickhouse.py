@@ -13,13 +13,15 @@ from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import clickhouse_connect
+import lz4.frame
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DataError
 
 from stockstream.errors import SettingsError, SinkRefused, SinkUnreachable, StockstreamError
 from stockstream.models import Candle, Tick
-from stockstream.sinks.contract import ArchivedTick
+from stockstream.sinks.contract import ArchivedTick, TickBlock
 from stockstream.sinks.migrations import migrate, migrations, quoted, set_tick_retention
+from stockstream.sinks.native import native_ticks
 
 _T = TypeVar("_T")
 
@@ -31,6 +33,7 @@ _ORIGIN_COLUMNS = ("verdict", "topic", "partition", "offset")
 
 # Server codes that say "this row can never be stored": not parsed, not converted, out of range, constraint violated.
 _DATA_CODES = {6, 26, 27, 38, 41, 43, 53, 69, 70, 72, 117, 131, 190, 321, 349, 407, 467, 469, 691}
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _LOGIN_CODES = {192, 193, 194, 516}
 # What the driver lets through when a value does not fit its column.
 _DATA_ERRORS = (DataError, TypeError, ValueError, OverflowError, AttributeError, struct.error)
@@ -67,6 +70,8 @@ class ClickHouseSink:
         self._epoch = epoch
         self._connect_timeout_s = connect_timeout_s
         self._send_receive_timeout_s = send_receive_timeout_s
+        # On the way to another machine bytes are dear, within one they are not.
+        self._compression = None if embedded or self._url.hostname in _LOOPBACK else "lz4"
         self._where = f"{self._url.scheme}://{self._url.netloc.rpartition('@')[2]}{self._url.path if embedded else ''}"
         # Writes go one at a time; reads have a client of their own, so that a page does not wait for an insert.
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="sink-write")
@@ -87,6 +92,11 @@ class ClickHouseSink:
         """Store ticks; returns when ClickHouse has them."""
         if ticks:
             await self._call(self._writing, self._insert_ticks, ticks)
+
+    async def insert_blocks(self, blocks: Sequence[TickBlock]) -> None:
+        """Store ticks that are held as columns; returns when ClickHouse has them."""
+        if blocks:
+            await self._call(self._writing, self._insert_blocks, blocks)
 
     async def candles(
         self,
@@ -181,6 +191,14 @@ class ClickHouseSink:
         for name in empty:
             del columns[name]
         self._insert("ticks", columns | _columns(_ORIGIN_COLUMNS, ticks) | {"epoch": [self._epoch] * len(ticks)})
+
+    def _insert_blocks(self, blocks: Sequence[TickBlock]) -> None:
+        names, data = native_ticks(blocks, self._epoch)
+        compression = self._compression
+        body = lz4.frame.compress(data) if compression else data
+        self._connected(self._writer).raw_insert(
+            f"{self._name}.`ticks`", names, body, fmt="Native", compression=compression
+        )
 
     def _insert(self, table: str, columns: dict[str, list[Any]]) -> None:
         client = self._connected(self._writer)

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from stockstream.core.archive import VERDICTS, Archive
 from stockstream.models import Candle, Tick, Verdict
+from stockstream.models.records import Records
 
 
 @dataclass(slots=True)
@@ -18,6 +20,35 @@ class ArchivedTick:
     topic: str
     partition: int
     offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class TickBlock:
+    """Ticks of one partition as columns, and the records that they came in."""
+
+    topic: str
+    partition: int
+    archive: Archive
+    records: Records
+
+    def __len__(self) -> int:
+        return len(self.archive)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The (topic, partition) that it was read from."""
+        return (self.topic, self.partition)
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory it takes."""
+        records = self.records
+        return self.archive.size_bytes + int((records.value_end - records.key_begin).sum())
+
+    def tick(self, index: int) -> ArchivedTick:
+        """One of them by itself."""
+        columns, verdict = self.archive.columns, VERDICTS[self.archive.verdicts[index]]
+        return ArchivedTick(columns.tick(index), verdict, self.topic, self.partition, int(columns.offset[index]))
 
 
 class Sink(Protocol):
@@ -39,6 +70,9 @@ class Sink(Protocol):
 
     async def insert_ticks(self, ticks: Sequence[ArchivedTick]) -> None:
         """Store ticks; when it returns they are there, when it raises some of them may be."""
+
+    async def insert_blocks(self, blocks: Sequence[TickBlock]) -> None:
+        """Store ticks that are held as columns, as `insert_ticks` does."""
 
     async def candles(
         self,

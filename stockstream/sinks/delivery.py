@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import accumulate, takewhile
 from typing import Protocol, TypeVar
 
 from stockstream.errors import SinkRefused
 from stockstream.sinks.backlog import Batch, Poison
-from stockstream.sinks.buffer import Row
-from stockstream.sinks.contract import Sink
+from stockstream.sinks.buffer import Row, SingleRecord
+from stockstream.sinks.contract import ArchivedTick, Sink, TickBlock
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -56,6 +57,28 @@ class Delivery:
             del batch.poison[0]
         await self._insert_all(batch.candles, self._sink.insert_candles)
         await self._insert_all(batch.ticks, self._sink.insert_ticks)
+        while batch.blocks:
+            some = self._chunk(batch.blocks)
+            await self._insert_blocks(some)
+            del batch.blocks[: len(some)]
+
+    def _chunk(self, blocks: Sequence[TickBlock]) -> Sequence[TickBlock]:
+        """The first blocks, as many as make a chunk, and at least one."""
+        rows = accumulate(map(len, blocks))
+        return blocks[: max(1, sum(1 for _ in takewhile(lambda so_far: so_far <= self._chunk_rows, rows)))]
+
+    async def _insert_blocks(self, blocks: Sequence[TickBlock]) -> None:
+        try:
+            await self._sink.insert_blocks(blocks)
+        except SinkRefused:
+            if len(blocks) == 1:
+                await self._insert(_rows(blocks[0]), self._sink.insert_ticks)
+                return
+            middle = len(blocks) // 2
+            await self._insert_blocks(blocks[:middle])
+            await self._insert_blocks(blocks[middle:])
+        else:
+            self.inserted += sum(map(len, blocks))
 
     async def _insert_all(self, rows: list[Row[T]], insert: Callable[[Sequence[T]], Awaitable[None]]) -> None:
         while rows:
@@ -89,3 +112,13 @@ class Delivery:
             poison.reason,
             poison.error,
         )
+
+
+def _rows(block: TickBlock) -> list[Row[ArchivedTick]]:
+    """The ticks of a block, each with the record that it came in."""
+    records, rows = block.records, []
+    for index, place in enumerate(block.archive.columns.place.tolist()):
+        tick = block.tick(index)
+        record = SingleRecord(tick.topic, tick.partition, tick.offset, records.key(place), records.value(place))
+        rows.append(Row(tick, record))
+    return rows

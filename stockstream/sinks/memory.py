@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stockstream.models import Candle
-from stockstream.sinks.contract import ArchivedTick
+from stockstream.sinks.contract import ArchivedTick, TickBlock
 
 
 class MemorySink:
@@ -29,6 +29,11 @@ class MemorySink:
         """Store ticks, each once."""
         for tick in ticks:
             self.stored_ticks[(tick.topic, tick.partition, tick.offset)] = tick
+
+    async def insert_blocks(self, blocks: Sequence[TickBlock]) -> None:
+        """Store ticks that are held as columns."""
+        for block in blocks:
+            await self.insert_ticks([block.tick(index) for index in range(len(block))])
 
     async def candles(
         self,

@@ -17,6 +17,7 @@ from stockstream.agents.persist import Limits, Persister
 from stockstream.broker.connection import Connection
 from stockstream.errors import BadMessage, SinkUnreachable
 from stockstream.models import Candle, Tick, Verdict
+from stockstream.models.records import Records
 from stockstream.sinks.clickhouse import ClickHouseSink
 from stockstream.sinks.contract import ArchivedTick, Sink
 from stockstream.sinks.memory import MemorySink
@@ -52,7 +53,7 @@ def judge(tick: Tick) -> Verdict:
 class Json:
     """Stands for both decoders; what is no JSON is no record."""
 
-    async def prepare(self, _values: Sequence[bytes | None]) -> None: ...
+    async def prepare(self, _values: Records) -> None: ...
 
     @staticmethod
     def read(value: bytes | None) -> dict[str, object]:

@@ -16,7 +16,9 @@ from stockstream.agents.sink_reader import SinkReader
 from stockstream.broker.connection import Connection
 from stockstream.errors import BadMessage, RegistryUnreachable
 from stockstream.models import Candle, Tick, Verdict
+from stockstream.models.records import Records
 from stockstream.sinks.backlog import Backlog
+from stockstream.sinks.buffer import SingleRecord
 from stockstream.testing.wait import wait_until_async
 
 TICKS = TopicPartition("yfinance", 0)
@@ -76,7 +78,7 @@ class Consumer:
         fetch = self.fetches.pop(0) if self.fetches else {}
         assert isinstance(fetch, dict)
         self.positions |= {partition: records[-1].offset + 1 for partition, records in fetch.items()}
-        return fetch
+        return {partition: [Records.of(records)] for partition, records in fetch.items()}
 
 
 class Ticks:
@@ -86,7 +88,7 @@ class Ticks:
         self.asked = asyncio.Event()
         self.errors: list[Exception] = []
 
-    async def prepare(self, _values: Sequence[bytes | None]) -> None:
+    async def prepare(self, _values: Records) -> None:
         self.asked.set()
         if self.errors:
             raise self.errors.pop(0)
@@ -100,7 +102,7 @@ class Ticks:
 
 
 class Candles:
-    async def prepare(self, _values: Sequence[bytes | None]) -> None: ...
+    async def prepare(self, _values: Records) -> None: ...
 
     def decode(self, _value: bytes | None) -> Candle:
         raise BadMessage("no candle")
@@ -145,7 +147,8 @@ async def test_a_candle_that_is_none_goes_to_dead_letters() -> None:
     made, _ = reader(backlog, Consumer({CANDLES: [message]}))
     await made._step()
     batch = backlog.take(0.0)
-    assert [(p.record, p.reason, p.error) for p in batch.poison] == [(message, "corrupt", "no candle")]
+    record = SingleRecord("candles", 0, 4, b"AAPL", b"\xff")
+    assert [(p.record, p.reason, p.error) for p in batch.poison] == [(record, "corrupt", "no candle")]
     assert (made.undecodable, batch.offsets) == (1, {("candles", 0): 5})
 
 
