@@ -26,8 +26,8 @@ from stockstream.agents.processor import CandleProcessor
 from stockstream.broker.pace import pace_of
 from stockstream.broker.topics import COMPACTED, KEPT_7_DAYS, KEPT_30_DAYS, TopicSpec, ensure_topics
 from stockstream.broker.transport import install, is_settled, poison
-from stockstream.codecs.archive import ArchiveDecoder
 from stockstream.codecs.avro import CandleDecoder, Decoder, Encoder, TickDecoder
+from stockstream.codecs.whole import WholeCandleDecoder, WholeTickDecoder
 from stockstream.core.latest import is_as_late
 from stockstream.errors import SettingsError, StockstreamError, TopicMismatch, Unreachable
 from stockstream.faust_app import faust_app, rules_of, sink_of
@@ -223,16 +223,17 @@ class Runtime:
         if self.sink is None:
             return None
         s = self.settings
-        ticks = ArchiveDecoder(self.registry, rules.policy)
+        candles, ticks = WholeCandleDecoder(self.registry), WholeTickDecoder(self.registry, rules.policy)
         persister = Persister(
             self.connection,
             f"{s.app_id}-sink",
             s.topic("candles"),
             topics if s.tick_archive else [],
             sink=self.sink,
-            candle_decoder=CandleDecoder(self.registry),
+            candle_decoder=candles,
             tick_decoder=ticks,
-            archive=ticks,
+            candle_columns=candles,
+            tick_columns=ticks,
             judge=rules.policy.judge,
             dead_letter=dead_letters.deliver,
             limits=Limits(s.sink_rows, s.sink_interval_ms / 1000, s.sink_max_rows, drain_s=_DRAIN_S),

@@ -14,8 +14,10 @@ from typing import Any
 from mode import Service
 
 from stockstream.agents.retry import Retry
-from stockstream.agents.sink_reader import ArchiveReader, CandleDecoder, SinkReader, TickDecoder
+from stockstream.agents.sink_reader import CandleDecoder, ColumnsReader, SinkReader, TickDecoder
 from stockstream.broker.connection import Connection
+from stockstream.core.archive import Archive
+from stockstream.core.candle_columns import CandleColumns
 from stockstream.models import Tick, Verdict
 from stockstream.sinks.backlog import Backlog
 from stockstream.sinks.contract import Sink
@@ -85,7 +87,8 @@ class Persister(Service):
         tick_decoder: TickDecoder,
         judge: Callable[[Tick], Verdict],
         dead_letter: DeadLetter,
-        archive: ArchiveReader | None = None,
+        candle_columns: ColumnsReader[CandleColumns] | None = None,
+        tick_columns: ColumnsReader[Archive] | None = None,
         limits: Limits | None = None,
         rng: Random | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -109,7 +112,8 @@ class Persister(Service):
             self._backlog,
             self._retry,
             clock,
-            archive,
+            candle_columns,
+            tick_columns,
         )
         self._lag: int | None = None
         self._draining = False

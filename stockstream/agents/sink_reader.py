@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
@@ -15,12 +15,15 @@ from stockstream.agents.retry import Retry
 from stockstream.broker.connection import Connection
 from stockstream.broker.lean_fetch import fetch_apart, read_lean
 from stockstream.core.archive import Archive
+from stockstream.core.candle_columns import CandleColumns
 from stockstream.errors import BadMessage
 from stockstream.models import Candle, Tick, Verdict
 from stockstream.models.records import Records
 from stockstream.sinks.backlog import Backlog, Poison
 from stockstream.sinks.buffer import Partition, Record, SingleRecord
-from stockstream.sinks.contract import ArchivedTick, TickBlock
+from stockstream.sinks.contract import ArchivedTick, CandleBlock, TickBlock
+
+C = TypeVar("C", covariant=True)
 
 _POLL_S = 0.2
 _GLANCE_S = 0.02  # more is fetched while records are decoded: what is not there soon is yet to be written
@@ -54,11 +57,11 @@ class TickDecoder(Protocol):
         """Return the tick; raise `BadMessage` if there is none."""
 
 
-class ArchiveReader(Protocol):
-    """Records of a tick topic to columns; it has been prepared by being the `TickDecoder` too."""
+class ColumnsReader(Protocol[C]):
+    """Records of a topic to columns; it has been prepared, being their decoder too."""
 
-    def archive(self, records: Records) -> tuple[Archive, list[int]]:
-        """Return those of ``records`` that can be read so, and the places of all others."""
+    def read(self, records: Records) -> tuple[C, list[int]]:
+        """Return those of ``records`` that can be read so, and the places of all others, which are to be decoded."""
 
 
 class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -84,7 +87,8 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         backlog: Backlog,
         retry: Retry,
         clock: Callable[[], float],
-        archive: ArchiveReader | None = None,
+        candle_columns: ColumnsReader[CandleColumns] | None = None,
+        tick_columns: ColumnsReader[Archive] | None = None,
     ) -> None:
         self._connection = connection
         self._group_id = group_id
@@ -96,10 +100,11 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._backlog = backlog
         self._retry = retry
         self._clock = clock
-        self._archive = archive
+        self._candle_columns = candle_columns
+        self._tick_columns = tick_columns
         self._consumer: Any = None
         self._fetched: deque[tuple[TopicPartition, Records]] = deque()
-        self._at_once = _AT_ONCE_AS_COLUMNS
+        self._at_once: dict[str, int] = {}
         self.undecodable = 0
         self.has_more = False
         self.added = asyncio.Event()
@@ -198,23 +203,30 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     def _take(self) -> None:
         """Put the next ones of the records that were fetched into the backlog."""
         tp, records = self._fetched.popleft()
-        archive = None if tp.topic == self._candles_topic else self._archive
-        most = min(_AT_ONCE if archive is None else self._at_once, self._backlog.room)
+        most = min(self._at_once.get(tp.topic, _AT_ONCE), self._backlog.room)
         if len(records) > most:
             self._fetched.appendleft((tp, records.part(most, len(records))))
             records = records.part(0, most)
-        block: TickBlock | None = None
-        others: Sequence[int] = range(len(records))
-        if archive is not None:
-            columns, others = archive.archive(records)
-            block = TickBlock(tp.topic, tp.partition, columns, records)
-            self._at_once = _AT_ONCE if len(others) > _AT_ONCE // 2 else _AT_ONCE_AS_COLUMNS
+        add, others = self._as_columns(tp, records)
+        self._at_once[tp.topic] = _AT_ONCE if len(others) > _AT_ONCE // 2 else _AT_ONCE_AS_COLUMNS
         for place in others:
             self._keep(
                 SingleRecord(tp.topic, tp.partition, records.offset(place), records.key(place), records.value(place))
             )
-        if block:
-            self._backlog.add_block(block, self._clock())
+        if add is not None:
+            add(self._clock())
+
+    def _as_columns(self, tp: TopicPartition, records: Records) -> tuple[Callable[[float], None] | None, Sequence[int]]:
+        """What puts those into the backlog that are read as columns, if any, and the places of all others."""
+        if tp.topic == self._candles_topic and self._candle_columns is not None:
+            candles, others = self._candle_columns.read(records)
+            if len(candles):
+                return partial(self._backlog.add_candles, CandleBlock(tp.topic, tp.partition, candles, records)), others
+        elif tp.topic != self._candles_topic and self._tick_columns is not None:
+            ticks, others = self._tick_columns.read(records)
+            if len(ticks):
+                return partial(self._backlog.add_ticks, TickBlock(tp.topic, tp.partition, ticks, records)), others
+        return None, range(len(records))
 
     async def _give_way(self, wanted_s: float) -> None:
         """Let the rest of the worker have so much of the event loop's time, or as much as it wants."""

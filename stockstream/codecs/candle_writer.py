@@ -13,7 +13,7 @@ from stockstream.codecs.remembered import Remembered
 from stockstream.models import CANDLE_SCHEMA, Candle
 from stockstream.models.candle import STATES
 
-_ORDER = (
+ORDER = (
     *("symbol", "interval", "session", "window_start", "window_end", "open", "high", "low", "close", "volume", "vwap"),
     *("trades", "is_closed", "version", "session_open", "session_close", "partial", "gap", "corrected", "state"),
 )
@@ -33,9 +33,9 @@ class CandleWriter:
 
     def __init__(self, header: bytes) -> None:
         fields = CANDLE_SCHEMA["fields"]
-        if tuple(field["name"] for field in fields) != _ORDER:
+        if tuple(field["name"] for field in fields) != ORDER:
             raise RuntimeError("the order of the candle schema's fields has changed")
-        _, self._amounts = optional_tail(fields[_ORDER.index("volume") : _ORDER.index("trades") + 1])
+        _, self._amounts = optional_tail(fields[ORDER.index("volume") : ORDER.index("trades") + 1])
         self._names = Remembered[tuple[str, str, str]](lambda names: header + b"".join(map(text, names)))
         self._bounds = Remembered[tuple[int, int]](lambda bounds: varint(bounds[0]) + varint(bounds[1]))
         self._trades = Remembered[int](varint)

@@ -75,7 +75,7 @@ class TickColumns:
             venues=self._venues.values,
             tick=lambda index: self._decode(records.key(place[index]), records.value(place[index])),
         )
-        return columns, rest, _others(count, place)
+        return columns, rest, others_than(place, count)
 
     def _read(self, buffer: Buffer, records: Records, first: int, headers: list[int]) -> dict[str, NDArray[Any]]:
         """The columns of a part of ``records``, by their names in `Columns`."""
@@ -83,7 +83,7 @@ class TickColumns:
         key_begin, key_end = records.key_begin[part], records.key_end[part]
         begin, end = records.value_begin[part], records.value_end[part]
         walk = Walk(buffer, begin)
-        header = walk.word() & _HEADER
+        header = header_numbers(walk)
         is_ours = header == headers[0] if len(headers) == 1 else np.isin(header, headers)
         (rows,) = (is_ours & (key_end > key_begin)).nonzero()
         if len(rows) < len(begin):
@@ -163,6 +163,11 @@ class TickColumns:
             walk.put(rows, some)
 
 
+def header_numbers(walk: Walk) -> Words:
+    """The first bytes of values, each a number."""
+    return walk.word() & _HEADER
+
+
 def headers_of(records: Records) -> set[bytes]:
     """The distinct first bytes of the values that have the registry's framing."""
     headers = Walk(Buffer(records.data), records.value_begin).word() & _HEADER
@@ -201,8 +206,8 @@ def _venue(row: bytes) -> tuple[str, str]:
     return text_of(source + more_source), text_of(exchange + more_exchange)
 
 
-def _others(count: int, place: Ints) -> Ints:
-    """The places that are not among ``place``."""
+def others_than(place: Ints, count: int) -> Ints:
+    """The places below ``count`` that are not among ``place``."""
     if len(place) == count:
         return place[:0]
     others = np.ones(count, np.bool_)

@@ -28,6 +28,7 @@ _NINTH = np.uint64(56)
 _PRESENT = np.uint8(2)
 _CONTINUED = np.uint8(0x80)
 _NEGATIVE = np.uint8(1)
+_ONE_BYTE = np.uint8(1)
 # Seven bits of every byte become 14 of every two, 28 of every four, 56 of eight.
 _SQUEEZES = tuple(
     (np.uint64(low), np.uint64(high), np.uint64(shift))
@@ -143,6 +144,13 @@ class Walk:
         self.bad |= (byte | _PRESENT) != _PRESENT
         present: Mask = byte != 0
         return present
+
+    def bool(self) -> Mask:
+        """A byte that is one or zero."""
+        byte = self._byte()
+        self.bad |= byte > _ONE_BYTE
+        self.skip(1)
+        return byte.astype(np.bool_)
 
     def long(self) -> Ints:
         """An integer of up to nine bytes."""

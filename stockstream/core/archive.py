@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stockstream.core.columns import QUOTE, Columns
+from stockstream.core.columns import QUOTE, Columns, Ints
 from stockstream.core.verdict import Policy
 from stockstream.models import Verdict
 
@@ -51,12 +51,22 @@ class Archive:
     all ticks. ``verdicts`` are places in `VERDICTS`.
     """
 
-    columns: Columns
+    ticks: Columns
     rest: Mapping[str, Column]
     verdicts: NDArray[np.uint8]
 
     def __len__(self) -> int:
-        return len(self.columns)
+        return len(self.ticks)
+
+    @property
+    def place(self) -> Ints:
+        """Where each stands in the records that they were read from."""
+        return self.ticks.place
+
+    @property
+    def offset(self) -> Ints:
+        """The place of each in the log."""
+        return self.ticks.offset
 
     @property
     def size_bytes(self) -> int:

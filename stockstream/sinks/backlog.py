@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass, field
+from typing import Any
 
 from stockstream.models import Candle
-from stockstream.sinks.buffer import CandleBuffer, Partition, Record, Row, TickBuffer, partition_of
-from stockstream.sinks.contract import ArchivedTick, TickBlock
+from stockstream.sinks.blocks import BlockBuffer, CandleBlockBuffer
+from stockstream.sinks.buffer import CandleBuffer, Partition, Record, Row, RowBuffer, TickBuffer, partition_of
+from stockstream.sinks.contract import ArchivedTick, Block, CandleBlock, TickBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +34,16 @@ class Batch:
 
     candles: list[Row[Candle]]
     ticks: list[Row[ArchivedTick]]
-    blocks: list[TickBlock]
+    candle_blocks: list[CandleBlock]
+    tick_blocks: list[TickBlock]
     poison: list[Poison]
     spans: dict[Partition, tuple[int, int]]
     since_s: float
     revoked: set[Partition] = field(default_factory=set)
 
     def __len__(self) -> int:
-        return len(self.candles) + len(self.ticks) + sum(map(len, self.blocks)) + len(self.poison)
+        rows = len(self.candles) + len(self.ticks) + len(self.poison)
+        return rows + sum(map(len, self.candle_blocks)) + sum(map(len, self.tick_blocks))
 
     @property
     def offsets(self) -> dict[Partition, int]:
@@ -60,8 +64,8 @@ class Backlog:
         self._max_bytes = max_bytes
         self._candles = CandleBuffer()
         self._ticks = TickBuffer()
-        self._blocks: list[TickBlock] = []
-        self._blocks_rows = self._blocks_bytes = 0
+        self._candle_blocks = CandleBlockBuffer()
+        self._tick_blocks = BlockBuffer[TickBlock]()
         self._poison: list[Poison] = []
         self._spans: dict[Partition, tuple[int, int]] = {}
         self._since_s: float | None = None
@@ -78,13 +82,15 @@ class Backlog:
         self._ticks.add(Row(tick, record))
         self.skip(record, now_s)
 
-    def add_block(self, block: TickBlock, now_s: float) -> None:
-        """Hold ticks as columns; those of the block's records that are not in it were added before."""
-        self._blocks.append(block)
-        self._blocks_rows += len(block)
-        self._blocks_bytes += block.size_bytes
-        first, end = block.records.offset(0), block.records.offset(-1) + 1
-        self._read(block.place, first, end, now_s)
+    def add_candles(self, block: CandleBlock, now_s: float) -> None:
+        """Hold candles as columns; those of the block's records that are not in it were added before."""
+        self._candle_blocks.add(block)
+        self._read_all(block, now_s)
+
+    def add_ticks(self, block: TickBlock, now_s: float) -> None:
+        """Hold ticks as columns, in the same way."""
+        self._tick_blocks.add(block)
+        self._read_all(block, now_s)
 
     def add_poison(self, poison: Poison, now_s: float) -> None:
         """Hold a record that goes to ``dead-letters``."""
@@ -101,15 +107,17 @@ class Backlog:
         if self._since_s is None:
             self._since_s = now_s
 
-    def _hold(self, blocks: list[TickBlock]) -> None:
-        self._blocks = blocks
-        self._blocks_rows = sum(map(len, blocks))
-        self._blocks_bytes = sum(block.size_bytes for block in blocks)
+    def _read_all(self, block: Block[Any], now_s: float) -> None:
+        self._read(block.place, block.records.offset(0), block.records.offset(-1) + 1, now_s)
+
+    @property
+    def _buffers(self) -> tuple[RowBuffer[Any, Any] | BlockBuffer[Any], ...]:
+        return (self._candles, self._ticks, self._candle_blocks, self._tick_blocks)
 
     @property
     def rows(self) -> int:
         """Rows that wait, without those on their way."""
-        return len(self._candles) + len(self._ticks) + self._blocks_rows + len(self._poison)
+        return sum(map(len, self._buffers)) + len(self._poison)
 
     @property
     def all_rows(self) -> int:
@@ -128,7 +136,7 @@ class Backlog:
 
     @property
     def _bytes(self) -> int:
-        return self._candles.size_bytes + self._ticks.size_bytes + self._blocks_bytes
+        return sum(buffer.size_bytes for buffer in self._buffers)
 
     @property
     def empty(self) -> bool:
@@ -150,8 +158,10 @@ class Backlog:
         """Everything that waits, as the batch on its way, which ends with `settle` or `restore`."""
         self._batch_bytes = self._bytes
         since_s = now_s if self._since_s is None else self._since_s
-        batch = Batch(self._candles.take(), self._ticks.take(), self._blocks, self._poison, self._spans, since_s)
-        self._hold([])
+        batch = Batch(
+            self._candles.take(), self._ticks.take(), self._candle_blocks.take(), self._tick_blocks.take(),
+            self._poison, self._spans, since_s,
+        )  # fmt: skip
         self._poison, self._spans, self._since_s, self._batch = [], {}, None, batch
         return batch
 
@@ -166,7 +176,8 @@ class Backlog:
             return
         self._candles.restore(r for r in batch.candles if partition_of(r.record) not in batch.revoked)
         self._ticks.restore(r for r in batch.ticks if partition_of(r.record) not in batch.revoked)
-        self._hold([block for block in batch.blocks if block.place not in batch.revoked] + self._blocks)
+        self._candle_blocks.restore(b for b in batch.candle_blocks if b.place not in batch.revoked)
+        self._tick_blocks.restore(b for b in batch.tick_blocks if b.place not in batch.revoked)
         self._poison = [p for p in batch.poison if partition_of(p.record) not in batch.revoked] + self._poison
         for partition, (first, end) in batch.spans.items():
             held = self._spans.get(partition, (first, end))
@@ -176,9 +187,8 @@ class Backlog:
 
     def forget(self, partitions: Set[Partition]) -> None:
         """Drop what was read from partitions that are no longer ours; it will be delivered again."""
-        self._candles.forget(partitions)
-        self._ticks.forget(partitions)
-        self._hold([block for block in self._blocks if block.place not in partitions])
+        for buffer in self._buffers:
+            buffer.forget(partitions)
         self._poison = [p for p in self._poison if partition_of(p.record) not in partitions]
         for spans in (self._spans, self._batch.spans if self._batch else {}):
             for partition in partitions & spans.keys():

@@ -19,9 +19,9 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DataError
 
 from stockstream.errors import SettingsError, SinkRefused, SinkUnreachable, StockstreamError
 from stockstream.models import Candle, Tick
-from stockstream.sinks.contract import ArchivedTick, TickBlock
+from stockstream.sinks.contract import ArchivedTick, CandleBlock, TickBlock
 from stockstream.sinks.migrations import migrate, migrations, quoted, set_tick_retention
-from stockstream.sinks.native import native_ticks
+from stockstream.sinks.tables import native_candles, native_ticks
 
 _T = TypeVar("_T")
 
@@ -93,10 +93,15 @@ class ClickHouseSink:
         if ticks:
             await self._call(self._writing, self._insert_ticks, ticks)
 
-    async def insert_blocks(self, blocks: Sequence[TickBlock]) -> None:
+    async def insert_candle_blocks(self, blocks: Sequence[CandleBlock]) -> None:
+        """Store candles that are held as columns; returns when ClickHouse has them."""
+        if blocks:
+            await self._call(self._writing, lambda: self._insert_native("candles_store", native_candles(blocks)))
+
+    async def insert_tick_blocks(self, blocks: Sequence[TickBlock]) -> None:
         """Store ticks that are held as columns; returns when ClickHouse has them."""
         if blocks:
-            await self._call(self._writing, self._insert_blocks, blocks)
+            await self._call(self._writing, lambda: self._insert_native("ticks", native_ticks(blocks, self._epoch)))
 
     async def candles(
         self,
@@ -192,12 +197,12 @@ class ClickHouseSink:
             del columns[name]
         self._insert("ticks", columns | _columns(_ORIGIN_COLUMNS, ticks) | {"epoch": [self._epoch] * len(ticks)})
 
-    def _insert_blocks(self, blocks: Sequence[TickBlock]) -> None:
-        names, data = native_ticks(blocks, self._epoch)
+    def _insert_native(self, table: str, columns: tuple[list[str], bytes]) -> None:
+        names, data = columns
         compression = self._compression
         body = lz4.frame.compress(data) if compression else data
         self._connected(self._writer).raw_insert(
-            f"{self._name}.`ticks`", names, body, fmt="Native", compression=compression
+            f"{self._name}.`{table}`", names, body, fmt="Native", compression=compression
         )
 
     def _insert(self, table: str, columns: dict[str, list[Any]]) -> None:

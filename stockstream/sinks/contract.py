@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from stockstream.core.archive import VERDICTS, Archive
+from stockstream.core.candle_columns import CandleColumns
+from stockstream.core.columns import Ints
 from stockstream.models import Candle, Tick, Verdict
 from stockstream.models.records import Records
+
+C = TypeVar("C", bound="ColumnsOf", covariant=True)
+
+_BLOCK_BYTES = 4_000  # of a block with few rows: its arrays and what holds them
 
 
 @dataclass(slots=True)
@@ -22,17 +28,35 @@ class ArchivedTick:
     offset: int
 
 
+class ColumnsOf(Protocol):
+    """Rows of one partition as columns, in the order of its log."""
+
+    @property
+    def place(self) -> Ints:
+        """Where each row stands in the records."""
+
+    @property
+    def offset(self) -> Ints:
+        """The place of each row in the log."""
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory they take."""
+
+    def __len__(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
-class TickBlock:
-    """Ticks of one partition as columns, and the records that they came in."""
+class Block(Generic[C]):
+    """Rows of one partition as columns, and the records that they came in."""
 
     topic: str
     partition: int
-    archive: Archive
+    columns: C
     records: Records
 
     def __len__(self) -> int:
-        return len(self.archive)
+        return len(self.columns)
 
     @property
     def place(self) -> tuple[str, int]:
@@ -43,12 +67,24 @@ class TickBlock:
     def size_bytes(self) -> int:
         """About how much memory it takes."""
         records = self.records
-        return self.archive.size_bytes + int((records.value_end - records.key_begin).sum())
+        return _BLOCK_BYTES + self.columns.size_bytes + int((records.value_end - records.key_begin).sum())
 
-    def tick(self, index: int) -> ArchivedTick:
+
+class TickBlock(Block[Archive]):
+    """Ticks."""
+
+    def item(self, index: int) -> ArchivedTick:
         """One of them by itself."""
-        columns, verdict = self.archive.columns, VERDICTS[self.archive.verdicts[index]]
-        return ArchivedTick(columns.tick(index), verdict, self.topic, self.partition, int(columns.offset[index]))
+        ticks, verdict = self.columns.ticks, VERDICTS[self.columns.verdicts[index]]
+        return ArchivedTick(ticks.tick(index), verdict, self.topic, self.partition, int(ticks.offset[index]))
+
+
+class CandleBlock(Block[CandleColumns]):
+    """States of candles."""
+
+    def item(self, index: int) -> Candle:
+        """One of them by itself."""
+        return self.columns.candle(index)
 
 
 class Sink(Protocol):
@@ -71,7 +107,10 @@ class Sink(Protocol):
     async def insert_ticks(self, ticks: Sequence[ArchivedTick]) -> None:
         """Store ticks; when it returns they are there, when it raises some of them may be."""
 
-    async def insert_blocks(self, blocks: Sequence[TickBlock]) -> None:
+    async def insert_candle_blocks(self, blocks: Sequence[CandleBlock]) -> None:
+        """Store candles that are held as columns, as `insert_candles` does."""
+
+    async def insert_tick_blocks(self, blocks: Sequence[TickBlock]) -> None:
         """Store ticks that are held as columns, as `insert_ticks` does."""
 
     async def candles(

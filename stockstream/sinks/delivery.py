@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import accumulate, takewhile
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from stockstream.errors import SinkRefused
 from stockstream.sinks.backlog import Batch, Poison
-from stockstream.sinks.buffer import Row, SingleRecord
-from stockstream.sinks.contract import ArchivedTick, Sink, TickBlock
+from stockstream.sinks.blocks import record_of
+from stockstream.sinks.buffer import Row
+from stockstream.sinks.contract import CandleBlock, Sink, TickBlock
 
 T = TypeVar("T")
+B = TypeVar("B", TickBlock, CandleBlock)
+Insert = Callable[[Sequence[T]], Awaitable[None]]
 logger = logging.getLogger(__name__)
 
 REFUSED = "refused by the sink"
@@ -57,35 +60,38 @@ class Delivery:
             del batch.poison[0]
         await self._insert_all(batch.candles, self._sink.insert_candles)
         await self._insert_all(batch.ticks, self._sink.insert_ticks)
-        while batch.blocks:
-            some = self._chunk(batch.blocks)
-            await self._insert_blocks(some)
-            del batch.blocks[: len(some)]
+        sink = self._sink
+        await self._insert_all_blocks(batch.candle_blocks, sink.insert_candle_blocks, sink.insert_candles)
+        await self._insert_all_blocks(batch.tick_blocks, sink.insert_tick_blocks, sink.insert_ticks)
 
-    def _chunk(self, blocks: Sequence[TickBlock]) -> Sequence[TickBlock]:
-        """The first blocks, as many as make a chunk, and at least one."""
-        rows = accumulate(map(len, blocks))
-        return blocks[: max(1, sum(1 for _ in takewhile(lambda so_far: so_far <= self._chunk_rows, rows)))]
+    async def _insert_all_blocks(self, blocks: list[B], insert: Insert[B], insert_rows: Insert[Any]) -> None:
+        while blocks:
+            rows = accumulate(map(len, blocks))
+            count = max(1, sum(1 for _ in takewhile(lambda so_far: so_far <= self._chunk_rows, rows)))
+            await self._insert_blocks(blocks[:count], insert, insert_rows)
+            del blocks[:count]
 
-    async def _insert_blocks(self, blocks: Sequence[TickBlock]) -> None:
+    async def _insert_blocks(self, blocks: Sequence[B], insert: Insert[B], insert_rows: Insert[Any]) -> None:
         try:
-            await self._sink.insert_blocks(blocks)
+            await insert(blocks)
         except SinkRefused:
             if len(blocks) == 1:
-                await self._insert(_rows(blocks[0]), self._sink.insert_ticks)
+                (block,) = blocks
+                rows = [Row(block.item(index), record_of(block, index)) for index in range(len(block))]
+                await self._insert(rows, insert_rows)
                 return
             middle = len(blocks) // 2
-            await self._insert_blocks(blocks[:middle])
-            await self._insert_blocks(blocks[middle:])
+            await self._insert_blocks(blocks[:middle], insert, insert_rows)
+            await self._insert_blocks(blocks[middle:], insert, insert_rows)
         else:
             self.inserted += sum(map(len, blocks))
 
-    async def _insert_all(self, rows: list[Row[T]], insert: Callable[[Sequence[T]], Awaitable[None]]) -> None:
+    async def _insert_all(self, rows: list[Row[T]], insert: Insert[T]) -> None:
         while rows:
             await self._insert(rows[: self._chunk_rows], insert)
             del rows[: self._chunk_rows]
 
-    async def _insert(self, rows: Sequence[Row[T]], insert: Callable[[Sequence[T]], Awaitable[None]]) -> None:
+    async def _insert(self, rows: Sequence[Row[T]], insert: Insert[T]) -> None:
         try:
             await insert([row.item for row in rows])
         except SinkRefused as error:
@@ -112,13 +118,3 @@ class Delivery:
             poison.reason,
             poison.error,
         )
-
-
-def _rows(block: TickBlock) -> list[Row[ArchivedTick]]:
-    """The ticks of a block, each with the record that it came in."""
-    records, rows = block.records, []
-    for index, place in enumerate(block.archive.columns.place.tolist()):
-        tick = block.tick(index)
-        record = SingleRecord(tick.topic, tick.partition, tick.offset, records.key(place), records.value(place))
-        rows.append(Row(tick, record))
-    return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stockstream.models import Candle
-from stockstream.sinks.contract import ArchivedTick, TickBlock
+from stockstream.sinks.contract import ArchivedTick, CandleBlock, TickBlock
 
 
 class MemorySink:
@@ -30,10 +30,15 @@ class MemorySink:
         for tick in ticks:
             self.stored_ticks[(tick.topic, tick.partition, tick.offset)] = tick
 
-    async def insert_blocks(self, blocks: Sequence[TickBlock]) -> None:
+    async def insert_candle_blocks(self, blocks: Sequence[CandleBlock]) -> None:
+        """Store candles that are held as columns."""
+        for block in blocks:
+            await self.insert_candles([block.item(index) for index in range(len(block))])
+
+    async def insert_tick_blocks(self, blocks: Sequence[TickBlock]) -> None:
         """Store ticks that are held as columns."""
         for block in blocks:
-            await self.insert_ticks([block.tick(index) for index in range(len(block))])
+            await self.insert_ticks([block.item(index) for index in range(len(block))])
 
     async def candles(
         self,

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
+from whole import values_of
 
 from stockstream.codecs import Encoder, TickDecoder
 from stockstream.codecs.tick_columns import TickColumns
+from stockstream.codecs.tick_rest import TickRest
+from stockstream.codecs.walk import Ints
 from stockstream.core.columns import Columns
 from stockstream.errors import BadMessage, InvalidInput
 from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2, Tick
@@ -26,6 +29,9 @@ ENCODERS = {schema_id: Encoder(schema, schema_id) for schema_id, schema in SCHEM
 HEADER = b"\0\0\0\0\2"
 DOUBLES = ("price", "last_size")
 LONGS = ("event_time", "day_volume", "trade_id")
+REST = TickRest()
+REST_FIELDS = {f.name for f in fields(Tick)} - {f.name for f in fields(Columns)} - {"source", "exchange"}
+REST_FIELDS -= {"producer_timestamp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +56,20 @@ def bits(numbers: Sequence[float]) -> bytes:
     return np.array(numbers, np.float64).tobytes()  # NaN is not equal to itself, and 0.0 is to -0.0
 
 
+def check_rest(decoder: TickDecoder, records: Records, at: Ints, columns: Columns) -> None:
+    """Compare the fields that decide no candle, of those that can be read; few cannot."""
+    rest, bad = REST.read(records.data, at)
+    ticks = [decoder.decode(records.key(place), records.value(place)) for place in columns.place.tolist()]
+    for name in REST_FIELDS:
+        found = zip(values_of(rest.get(name), len(ticks)), ticks, bad.tolist(), strict=True)
+        assert all(is_bad or repr(value) == repr(getattr(tick, name)) for value, tick, is_bad in found), name
+    assert bad.tolist() == [not all(-(2**31) <= n < 2**31 for n in (t.quote_type, t.market_hours)) for t in ticks]
+
+
 def check(decoder: TickDecoder, reader: TickColumns, records: Records) -> Columns:
     """Compare what is plain with `TickDecoder.decode`; all else has its place among the others."""
-    columns, unread = reader.read(records, [HEADER])
+    columns, rest_at, unread = reader.read_to_rest(records, [HEADER])
+    check_rest(decoder, records, rest_at, columns)
     others = unread.tolist()
     places = columns.place.tolist()
     assert places == sorted(set(places))
