@@ -114,6 +114,7 @@ class Persister(Service):
             clock,
             candle_columns,
             tick_columns,
+            self._limits.flush_s / 4,
         )
         self._lag: int | None = None
         self._draining = False

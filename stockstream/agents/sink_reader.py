@@ -28,6 +28,8 @@ C = TypeVar("C", covariant=True)
 _POLL_S = 0.2
 _GLANCE_S = 0.02  # more is fetched while records are decoded: what is not there soon is yet to be written
 _LAG_TIMEOUT_S = 5.0
+# At a live pace it is fetches that cost, not records: brokers gather them, as long as `fetch_wait_s`.
+_FETCH_MIN_BYTES = 1_000_000
 # Decoding so many takes some milliseconds, during which nothing else runs in the worker.
 _AT_ONCE = 500
 _AT_ONCE_AS_COLUMNS = 4096
@@ -67,6 +69,7 @@ class ColumnsReader(Protocol[C]):
 class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Reads ``candles_topic`` and ``tick_topics`` as the consumer group ``group_id``, from the earliest record on.
 
+    Brokers answer a fetch when there is much to read, or after ``fetch_wait_s``.
     While the rest of the worker is busy it takes a small part of the event loop's time. While the backlog is full, or a
     schema is waited for, its partitions are paused and it goes on polling, so that it stays in its group. What it holds
     of a partition that is taken away is forgotten: the next owner reads it again.
@@ -89,6 +92,7 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         clock: Callable[[], float],
         candle_columns: ColumnsReader[CandleColumns] | None = None,
         tick_columns: ColumnsReader[Archive] | None = None,
+        fetch_wait_s: float = 0.25,
     ) -> None:
         self._connection = connection
         self._group_id = group_id
@@ -102,6 +106,7 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._clock = clock
         self._candle_columns = candle_columns
         self._tick_columns = tick_columns
+        self._fetch_wait_s = fetch_wait_s
         self._consumer: Any = None
         self._fetched: deque[tuple[TopicPartition, Records]] = deque()
         self._at_once: dict[str, int] = {}
@@ -162,6 +167,8 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             heartbeat_interval_ms=1000,
+            fetch_min_bytes=_FETCH_MIN_BYTES,
+            fetch_max_wait_ms=int(self._fetch_wait_s * 1000),
         )
         consumer.subscribe(self._topics, listener=self)
         try:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 
 import pytest
 from aiokafka import TopicPartition
+from whole import OneSchema, candle_decoder, records_of
 
 from stockstream.agents import sink_reader
 from stockstream.agents.retry import Retry
 from stockstream.agents.sink_reader import SinkReader
 from stockstream.broker.connection import Connection
+from stockstream.codecs.whole import WholeTickDecoder
+from stockstream.core.verdict import Policy
 from stockstream.errors import BadMessage, RegistryUnreachable
-from stockstream.models import Candle, Tick, Verdict
+from stockstream.models import TICK_SCHEMA_V2, Candle, Tick, Verdict
 from stockstream.models.records import Records
 from stockstream.sinks.backlog import Backlog
 from stockstream.sinks.buffer import SingleRecord
@@ -265,6 +268,84 @@ async def test_records_fetched_while_the_lag_is_asked_for_count() -> None:
     assert await made.lag() == 3
     decoder.ready.set()
     await asyncio.gather(*steps)
+
+
+def with_columns(backlog: Backlog, consumer: Consumer) -> SinkReader:
+    """A reader of Avro, as a worker has it."""
+    candles = candle_decoder()
+    ticks = WholeTickDecoder(OneSchema(TICK_SCHEMA_V2), Policy())
+    made = SinkReader(
+        Connection("nowhere:1"), "group", "candles", ["yfinance"], candles, ticks, Policy().judge, backlog,
+        Retry(Random(1)), lambda: 0.0, candles, ticks,
+    )  # fmt: skip
+    made._consumer = consumer
+    return made
+
+
+def avro_ticks(offsets: range, *bad: int) -> dict[TopicPartition, list[Message]]:
+    records = records_of([(offset, Tick("AAPL", 1_000, price=offset + 1.0)) for offset in offsets])
+    values = [records.value(place) for place in range(len(records))]
+    messages = [Message("yfinance", 0, offset, b"AAPL", value) for offset, value in zip(offsets, values, strict=True)]
+    return {TICKS: [replace(m, value=b"{") if m.offset in bad else m for m in messages]}
+
+
+async def test_a_fetch_is_taken_as_columns_and_what_is_none_by_itself() -> None:
+    backlog = Backlog(10_000, 10**9)
+    made = with_columns(backlog, Consumer(avro_ticks(range(5, 2_005), 5, 700)))
+    await made._step()
+    batch = backlog.take(0.0)
+    assert batch.spans == {("yfinance", 0): (5, 2_005)}
+    prices = [block.item(n).tick.price for block in batch.tick_blocks for n in range(len(block))]
+    assert prices == [offset + 1.0 for offset in range(5, 2_005) if offset not in (5, 700)]
+    assert (made.undecodable, batch.ticks, batch.poison) == (2, [], [])
+
+
+async def test_of_a_fetch_as_much_is_taken_as_there_is_room_for() -> None:
+    backlog = Backlog(900, 10**9)
+    consumer = Consumer(avro_ticks(range(2_000)))
+    made = with_columns(backlog, consumer)
+    await made._step()
+    assert (backlog.rows, backlog.full) == (900, True)
+    await made._step()
+    assert consumer.polls == [False, True]
+    made._consumer.end_offsets = _ends(2_000)
+    assert await made.lag() == 2_000
+    taken = list(backlog.take(0.0).tick_blocks)
+    backlog.settle()
+    assert await made.lag() == 1_100
+    for _ in range(2):
+        await made._step()
+        taken += backlog.take(0.0).tick_blocks
+        backlog.settle()
+    assert [block.columns.offset.tolist() for block in taken] == [
+        list(range(500)), list(range(500, 900)), list(range(900, 1_800)), list(range(1_800, 2_000)),
+    ]  # fmt: skip
+
+
+async def test_what_is_left_of_a_fetch_is_forgotten_with_its_partition() -> None:
+    backlog = Backlog(900, 10**9)
+    made = with_columns(backlog, Consumer(avro_ticks(range(2_000)), {}))
+    await made._step()
+    await made.on_partitions_revoked([TICKS])
+    assert (backlog.rows, backlog.empty) == (0, True)
+    await made._step()
+    assert backlog.empty
+
+
+def _ends(end: int) -> Callable[[Sequence[TopicPartition]], Awaitable[dict[TopicPartition, int]]]:
+    async def end_offsets(partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 0) | {TICKS: end}
+
+    return end_offsets
+
+
+async def test_it_says_when_nothing_more_is_to_be_read() -> None:
+    made, _ = reader(Backlog(100, 10**9), Consumer(ticks(1), {}))
+    await made._step()
+    assert (made.has_more, made.added.is_set()) == (True, True)
+    made.added.clear()
+    await made._step()
+    assert (made.has_more, made.added.is_set()) == (False, True)
 
 
 class TestGivingWay:

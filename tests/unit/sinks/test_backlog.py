@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from whole import candle_block, candle_decoder, tick_block
 
 from stockstream.models import Candle, Tick, Verdict
 from stockstream.sinks.backlog import Backlog, Batch, Poison
+from stockstream.sinks.blocks import record_of
 from stockstream.sinks.contract import ArchivedTick
+
+DECODER = candle_decoder()
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,41 @@ def test_the_first_uncommitted_offset_is_known_while_a_batch_is_on_its_way() -> 
     assert held.first_uncommitted(("t", 0)) == 7
 
 
+def test_candles_as_columns_are_held_once_and_ticks_all() -> None:
+    held = backlog()
+    held.add_candles(candle_block(DECODER, 0, [(4, candle(0, 1)), (5, candle(1, 1)), (6, candle(0, 2))]), 0.0)
+    held.add_candles(candle_block(DECODER, 0, [(7, candle(1, 3))]), 0.0)
+    held.add_ticks(tick_block("t", 1, [(offset, Tick("AAPL", 1_000)) for offset in range(10, 90)]), 0.0)
+    assert held.rows == 4 + 80
+    batch = held.take(0.0)
+    assert [(b.item(n).version, b.columns.offset[n]) for b in batch.candle_blocks for n in range(len(b))] == [
+        (2, 6), (3, 7),
+    ]  # fmt: skip
+    assert batch.spans == {("candles", 0): (4, 8), ("t", 1): (10, 90)}
+    assert len(batch) == 2 + 80
+    held.forget({("t", 1)})
+    held.restore()
+    assert held.rows == 2
+    assert held.take(0.0).spans == {("candles", 0): (4, 8)}
+
+
+def test_an_outage_costs_as_many_columns_as_candles_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stockstream.sinks.blocks._FEW_ROWS", 50)
+    held = backlog(max_rows=1_000)
+    for version in range(1, 101):
+        items = [(10 * version + minute, candle(minute, version)) for minute in range(10)]
+        held.add_candles(candle_block(DECODER, version % 2, items), 0.0)
+        assert not held.full
+    assert held.rows < 120
+    size_bytes = held._bytes
+    batch = held.take(0.0)
+    found = [(block.item(n), record_of(block, n)) for block in batch.candle_blocks for n in range(len(block))]
+    assert sorted((c.window_start // 60_000, c.version) for c, _ in found) == [(minute, 100) for minute in range(10)]
+    assert [DECODER.decode(record.value) for _, record in found] == [c for c, _ in found]
+    assert {record.offset for _, record in found} == set(range(1_000, 1_010))
+    assert size_bytes < 200_000
+
+
 class AnyHistory(RuleBasedStateMachine):
     """Reads, inserts, failures and rebalances in any order, against the log that they read from."""
 
@@ -161,6 +201,15 @@ class AnyHistory(RuleBasedStateMachine):
             self.held.add_candle(candle(minute, version), Message("candles", partition, offset), 0.0)
             self.read[partition] += 1
 
+    @rule(partition=st.sampled_from([0, 1]), most=st.integers(1, 5))
+    def read_a_block(self, partition: int, most: int) -> None:
+        begin = self.read[partition]
+        part = list(enumerate(self.log[partition]))[begin : begin + most]
+        if part:
+            items = [(offset, candle(*item)) for offset, item in part]
+            self.held.add_candles(candle_block(DECODER, partition, items), 0.0)
+            self.read[partition] += len(part)
+
     @precondition(lambda self: self.batch is None)
     @rule()
     def take(self) -> None:
@@ -174,6 +223,11 @@ class AnyHistory(RuleBasedStateMachine):
             minute = row.item.window_start // 60_000
             self.stored[minute] = max(self.stored.get(minute, 0), row.item.version)
         del self.batch.candles[:rows]
+        for block in self.batch.candle_blocks[:rows]:
+            for index in range(len(block)):
+                minute = block.item(index).window_start // 60_000
+                self.stored[minute] = max(self.stored.get(minute, 0), block.item(index).version)
+        del self.batch.candle_blocks[:rows]
 
     @precondition(lambda self: self.batch is not None)
     @rule()
@@ -185,7 +239,7 @@ class AnyHistory(RuleBasedStateMachine):
     @rule()
     def succeed(self) -> None:
         assert self.batch is not None
-        self.insert_some(len(self.batch.candles))
+        self.insert_some(len(self.batch))
         for (_, partition), end in self.batch.offsets.items():
             self.committed[partition] = end
         self.held.settle()

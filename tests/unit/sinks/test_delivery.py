@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
+from whole import tick_block
 
 from stockstream.errors import BrokerUnreachable, SinkRefused, SinkUnreachable
 from stockstream.models import Candle, Tick, Verdict
@@ -78,6 +79,35 @@ async def test_each_row_is_stored_or_dead_lettered(bad: set[int]) -> None:
     assert {offset for _, _, offset in sink.stored_ticks} == set(range(10)) - bad
     assert letters.sent == [("t", 0, offset, b"bytes", REFUSED, "a negative price") for offset in sorted(bad)]
     assert (delivery.inserted, delivery.dead_lettered) == (10 - len(bad), len(bad))
+
+
+@pytest.mark.parametrize("bad", [set(), {0}, {100, 101, 199}])
+async def test_each_row_of_blocks_is_stored_or_dead_lettered(bad: set[int]) -> None:
+    ticks = [(n, Tick("AAPL", 1, price=-1.0 if n in bad else 1.0)) for n in range(300)]
+    held = Backlog(1_000, 10**9)
+    for at in (0, 100, 200):
+        held.add_ticks(tick_block("t", 0, ticks[at : at + 100]), 0.0)
+    sink, letters = PickySink(), DeadLetters()
+    delivery, rows = Delivery(sink, letters, chunk_rows=250), held.take(0.0)
+    await delivery.deliver(rows)
+    assert {offset for _, _, offset in sink.stored_ticks} == set(range(300)) - bad
+    assert [offset for _, _, offset, *_ in letters.sent] == sorted(bad)
+    assert all(value and value.startswith(b"\0\0\0\0\1") for _, _, _, value, *_ in letters.sent)
+    assert (delivery.inserted, delivery.dead_lettered, rows.tick_blocks) == (300 - len(bad), len(bad), [])
+
+
+async def test_an_outage_leaves_the_rest_of_the_blocks_in_the_batch() -> None:
+    held = Backlog(1_000, 10**9)
+    for at in (0, 100, 200):
+        held.add_ticks(tick_block("t", 0, [(at + n, Tick("AAPL", 1, price=1.0)) for n in range(100)]), 0.0)
+    sink = PickySink()
+    delivery, rows = Delivery(sink, DeadLetters(), chunk_rows=100), held.take(0.0)
+    sink.away = {2}
+    with pytest.raises(SinkUnreachable):
+        await delivery.deliver(rows)
+    assert [block.records.offset(0) for block in rows.tick_blocks] == [100, 200]
+    await delivery.deliver(rows)
+    assert len(sink.stored_ticks) == delivery.inserted == 300
 
 
 async def test_a_single_bad_row_among_many_costs_few_inserts() -> None:
