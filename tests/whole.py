@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from stockstream.codecs import Encoder
 from stockstream.codecs.whole import WholeCandleDecoder, WholeTickDecoder
 from stockstream.core.archive import Archive, Coded, Column, Optional, Texts
+from stockstream.core.candle_columns import CandleColumns
 from stockstream.core.verdict import Policy
 from stockstream.models import CANDLE_SCHEMA, TICK_SCHEMA_V2, Candle, Tick
 from stockstream.models.records import Records
@@ -65,10 +66,16 @@ def candle_decoder() -> WholeCandleDecoder:
 _CANDLE = Candle("A", "1m", "regular", 0, 60_000, 1, 1, 1, 1, None, None, None, False, 1, 0, 60_000)
 
 
+def read_however_few(decoder: WholeCandleDecoder, records: Records) -> tuple[CandleColumns, list[int]]:
+    """As `WholeCandleDecoder.read`, which leaves few records to `decode`."""
+    columns, others = decoder._columns.read(records, decoder._plain_headers)
+    return columns, others.tolist()
+
+
 def candle_block(decoder: WholeCandleDecoder, partition: int, items: Sequence[tuple[int, Candle]]) -> CandleBlock:
     """A block of (offset, candle), all of which can be read as columns; ``decoder`` is of `candle_decoder`."""
     records = records_of(items)
-    columns, others = decoder.read(records)
+    columns, others = read_however_few(decoder, records)
     assert others == []
     return CandleBlock("candles", partition, columns, records)
 

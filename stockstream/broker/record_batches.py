@@ -112,7 +112,7 @@ def _parse(batches: Sequence[_Batch], position: int) -> Records | None:
     except (IndexError, ValueError) as error:
         raise CorruptRecordException(f"the batches from offset {batches[0].base_offset} on: {error}") from error
     first = int(np.searchsorted(records.offsets, position))
-    return _from(records, first) if first < len(records) else None
+    return records.part(first, len(records)) if first < len(records) else None
 
 
 def _body(batch: _Batch) -> bytes:
@@ -201,10 +201,3 @@ def _skip_varint(buffer: NDArray[np.uint8], at: Places) -> Places:
         ends, at = buffer[at] <= 0x7F, at + goes_on
         goes_on &= ~ends
     return at
-
-
-def _from(records: Records, first: int) -> Records:
-    if not first:
-        return records
-    arrays: list[Any] = [getattr(records, name)[first:] for name in Records.__slots__ if name != "data"]
-    return Records(records.data, *arrays)

@@ -46,6 +46,8 @@ class Records:
 
     def part(self, begin: int, end: int) -> Self:
         """The records from ``begin`` up to and without ``end``; the bytes are shared."""
+        if begin == 0 and end == len(self):
+            return self
         return type(self)(
             self.data,
             self.offsets[begin:end],

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from damage import damaged
 from hypothesis import given
 from hypothesis import strategies as st
-from whole import OneSchema, Record, candle_decoder
+from whole import OneSchema, Record, candle_decoder, read_however_few
 
 from stockstream.codecs import Encoder
 from stockstream.codecs.whole import WholeCandleDecoder
@@ -52,7 +52,7 @@ def records_of(values: Sequence[bytes | None]) -> Records:
 
 def check(decoder: WholeCandleDecoder, records: Records) -> int:
     """Compare what is read with `decode`; returns how many could not be read."""
-    columns, others = decoder.read(records)
+    columns, others = read_however_few(decoder, records)
     places = columns.place.tolist()
     assert sorted([*places, *others]) == list(range(len(records)))
     assert columns.offset.tolist() == [records.offset(place) for place in places]
@@ -92,7 +92,7 @@ few = st.builds(
 @given(st.lists(st.lists(few, max_size=6), min_size=1, max_size=4), st.booleans())
 def test_the_newest_version_is_kept_and_of_equal_ones_the_last(parts: list[list[Candle]], joins: bool) -> None:
     decoder = candle_decoder()
-    columns = [decoder.read(records_of([encode(candle) for candle in part]))[0] for part in parts]
+    columns = [read_however_few(decoder, records_of([encode(candle) for candle in part]))[0] for part in parts]
     if joins:
         columns = [joined(columns)]
     kept = [part.of(mask) for part, mask in zip(columns, newest(columns), strict=True)]
