@@ -14,7 +14,7 @@ from typing import Any
 from mode import Service
 
 from stockstream.agents.retry import Retry
-from stockstream.agents.sink_reader import CandleDecoder, ColumnsReader, SinkReader, TickDecoder
+from stockstream.agents.sink_reader import FETCH_WAIT_S, CandleDecoder, ColumnsReader, SinkReader, TickDecoder
 from stockstream.broker.connection import Connection
 from stockstream.core.archive import Archive
 from stockstream.core.candle_columns import CandleColumns
@@ -114,7 +114,7 @@ class Persister(Service):
             clock,
             candle_columns,
             tick_columns,
-            self._limits.flush_s / 4,
+            min(FETCH_WAIT_S, self._limits.flush_s / 4),
         )
         self._lag: int | None = None
         self._draining = False

@@ -30,6 +30,7 @@ _GLANCE_S = 0.02  # more is fetched while records are decoded: what is not there
 _LAG_TIMEOUT_S = 5.0
 # At a live pace it is fetches that cost, not records: brokers gather them, as long as `fetch_wait_s`.
 _FETCH_MIN_BYTES = 1_000_000
+FETCH_WAIT_S = 0.25
 # Decoding so many takes some milliseconds, during which nothing else runs in the worker.
 _AT_ONCE = 500
 _AT_ONCE_AS_COLUMNS = 4096
@@ -92,7 +93,7 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         clock: Callable[[], float],
         candle_columns: ColumnsReader[CandleColumns] | None = None,
         tick_columns: ColumnsReader[Archive] | None = None,
-        fetch_wait_s: float = 0.25,
+        fetch_wait_s: float = FETCH_WAIT_S,
     ) -> None:
         self._connection = connection
         self._group_id = group_id
@@ -108,6 +109,7 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._tick_columns = tick_columns
         self._fetch_wait_s = fetch_wait_s
         self._consumer: Any = None
+        self._is_rebalancing = False
         self._fetched: deque[tuple[TopicPartition, Records]] = deque()
         self._at_once: dict[str, int] = {}
         self.undecodable = 0
@@ -135,8 +137,8 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             await self._consumer.commit({TopicPartition(*partition): end for partition, end in offsets.items()})
 
     async def lag(self) -> int | None:
-        """Records of our partitions that are not committed yet; None if Kafka does not tell in time."""
-        if self._consumer is None:
+        """Records of our partitions that are not committed yet; None if it is not known in time."""
+        if self._consumer is None or self._is_rebalancing:
             return None
         try:
             async with asyncio.timeout(_LAG_TIMEOUT_S):
@@ -153,11 +155,13 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Forget what is held of them."""
+        self._is_rebalancing = True
         self._fetched.clear()  # all of them are taken away, whichever are given back
         self._backlog.forget({(tp.topic, tp.partition) for tp in revoked})
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Reading goes on where the group has committed."""
+        self._is_rebalancing = False
 
     async def _connect(self) -> None:
         consumer = AIOKafkaConsumer(

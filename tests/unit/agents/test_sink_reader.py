@@ -253,6 +253,14 @@ async def test_the_lag_ends_when_the_last_record_is_stored() -> None:
     assert await made.lag() == 0
 
 
+async def test_the_lag_is_not_known_while_partitions_move() -> None:
+    made, _ = reader(Backlog(100, 10**9), Consumer())
+    await made.on_partitions_revoked([TICKS])
+    assert await made.lag() is None
+    await made.on_partitions_assigned([TICKS])
+    assert await made.lag() == 3
+
+
 async def test_records_fetched_while_the_lag_is_asked_for_count() -> None:
     decoder = Ticks()
     decoder.ready.clear()
