@@ -57,6 +57,30 @@ class Records:
             self.value_end[begin:end],
         )
 
+    def only(self, rows: Places) -> Self:
+        """The records at ``rows``, with a copy of their own bytes and no others."""
+        keys, values = (self.key_begin[rows], self.key_end[rows]), (self.value_begin[rows], self.value_end[rows])
+        begin = np.where(keys[0] < 0, values[0], keys[0])  # a value, where there is one, lies behind its key
+        sizes = np.where(values[1] < 0, keys[1], values[1]) - begin
+        moved = np.cumsum(sizes) - sizes - begin
+        copied = np.arange(int(sizes.sum())) - np.repeat(moved, sizes)
+        data = np.frombuffer(self.data, np.uint8)[copied].tobytes()
+        places = [np.where(place < 0, -1, place + moved) for place in (*keys, *values)]
+        return type(self)(data, self.offsets[rows], *places)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """All records of ``parts``, at least one, in their order."""
+        begins = np.cumsum([0, *(len(part.data) for part in parts)])[:-1].tolist()
+        places = [
+            np.concatenate([np.where(place < 0, -1, place + begin) for place, begin in zip(same, begins, strict=True)])
+            for same in zip(
+                *((part.key_begin, part.key_end, part.value_begin, part.value_end) for part in parts), strict=True
+            )
+        ]
+        data, offsets = b"".join(part.data for part in parts), np.concatenate([part.offsets for part in parts])
+        return cls(data, offsets, *places)
+
     @classmethod
     def of(cls, records: Sequence[Any]) -> Self:
         """The same of objects that have a ``key``, ``value`` (bytes or None) and ``offset`` each."""

@@ -95,7 +95,7 @@ def _merged(blocks: list[CandleBlock]) -> list[CandleBlock]:
     merged = []
     for first, *others in groups.values():
         parts = [first, *others]
-        records = Records.of([record_of(part, index) for part in parts for index in range(len(part))])
+        records = Records.joined([part.records.only(part.columns.place) for part in parts])
         columns = joined([part.columns for part in parts])
         merged.append(CandleBlock(first.topic, first.partition, columns, records))
     return [block for block in merged if len(block)]
