@@ -70,10 +70,12 @@ class ColumnsReader(Protocol[C]):
 class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Reads ``candles_topic`` and ``tick_topics`` as the consumer group ``group_id``, from the earliest record on.
 
-    Brokers answer a fetch when there is much to read, or after ``fetch_wait_s``.
-    While the rest of the worker is busy it takes a small part of the event loop's time. While the backlog is full, or a
-    schema is waited for, its partitions are paused and it goes on polling, so that it stays in its group. What it holds
-    of a partition that is taken away is forgotten: the next owner reads it again.
+    Brokers answer a fetch when there is much to read, or after ``fetch_wait_s``. While the rest of the worker is busy it
+    takes a small part of the event loop's time. While the backlog is full, or a schema is waited for, its partitions are
+    paused and it goes on polling, so that it stays in its group. What it holds of a partition that is taken away is
+    forgotten: the next owner reads it again.
+
+    What ``candle_columns`` and ``tick_columns`` can read is held as columns, all else is decoded one by one.
 
     Candles that cannot be decoded are put into the backlog for ``dead-letters``; such ticks are only counted, in
     ``undecodable``, since the candle agent, which reads the same records, sends them there.
@@ -180,6 +182,7 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         except BaseException:
             await consumer.stop()
             raise
+        # Partitions were assigned this moment: where to begin is yet to be asked of the broker, so nothing was fetched.
         read_lean(consumer, self._topics)
         fetch_apart(consumer)
         self._consumer = consumer

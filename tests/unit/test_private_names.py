@@ -119,6 +119,7 @@ KNOWN = [
     (CONNECTION + "close", "28f164aa1e4f", "Link.close"),
     (CONNECTION + "_on_read_task_error", "b77014588488", "Link.open: what a cancelled reader does"),
     ("aiokafka.conn:AIOKafkaProtocol.connection_lost", "4086ca76bc15", "Link.connection_lost"),
+    ("aiokafka.consumer.consumer:AIOKafkaConsumer.start", "2f1ba7044332", "agents/sink_reader.py: before any fetch"),
     (SOCKET + "data_received", "19c5a13dd8eb", "sources/stream.py: what is left to the parser goes there"),
     (SOCKET + "connection_lost", "ed34a9b75ab3", "sources/stream.py: FrameStream.connection_lost"),
     (SOCKET + "recv", "23199c9dbd0d", "sources/stream.py: FrameStream.receive takes its place until then"),
