@@ -70,9 +70,9 @@ class ColumnsReader(Protocol[C]):
 class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Reads ``candles_topic`` and ``tick_topics`` as the consumer group ``group_id``, from the earliest record on.
 
-    Brokers answer a fetch when there is much to read, or after ``fetch_wait_s``. While the rest of the worker is busy it
-    takes a small part of the event loop's time. While the backlog is full, or a schema is waited for, its partitions are
-    paused and it goes on polling, so that it stays in its group. What it holds of a partition that is taken away is
+    Brokers answer a fetch when there is much to read, or after ``fetch_wait_s``. While the rest of the worker is busy
+    it takes a small part of the event loop's time. While the backlog is full, or a schema is waited for, its partitions
+    are paused and it goes on polling, so that it stays in its group. What it holds of a partition that is taken away is
     forgotten: the next owner reads it again.
 
     What ``candle_columns`` and ``tick_columns`` can read is held as columns, all else is decoded one by one.
