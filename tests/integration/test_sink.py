@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from itertools import permutations
 from pathlib import Path
 from uuid import uuid4
@@ -19,36 +19,17 @@ from uuid import uuid4
 import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.client import Client
-from whole import candle_block, candle_decoder, tick_block
+from stored import MINUTE_MS, T0_MS, all_candles, archived, blocks_are_stored_as_their_rows_are, candle
+from whole import tick_block
 
 from stockstream.errors import SinkRefused, SinkUnreachable
-from stockstream.models import Candle, Tick, Verdict
+from stockstream.models import Tick, Verdict
 from stockstream.sinks.clickhouse import ClickHouseSink
 from stockstream.sinks.contract import ArchivedTick
 from stockstream.sinks.migrations import migrate, migrations
 from stockstream.testing.clickhouse import ClickHouseFacade, FaultMode
 
-MINUTE_MS = 60_000
-T0_MS = 1_700_000_040_000
 TICK_FIELDS = [f.name for f in fields(Tick)]
-
-
-def candle(minute: int = 0, version: int = 1, **other: object) -> Candle:
-    start = T0_MS + minute * MINUTE_MS
-    whole = Candle(
-        "BINANCE:BTCUSDT", "1m", "regular", start, start + MINUTE_MS, 37_000.1, 37_000.7, 36_999.9, 37_000.3,
-        12.00000001, 37_000.2, 41, False, version, start, start + MINUTE_MS,
-    )  # fmt: skip
-    return replace(whole, **other)  # type: ignore[arg-type]
-
-
-def archived(offset: int, **other: object) -> ArchivedTick:
-    whole = Tick("BINANCE:BTCUSDT", T0_MS + offset, 37_000.1, 0.5, producer_timestamp=T0_MS + offset + 20)
-    return ArchivedTick(replace(whole, **other), Verdict.ACCEPTED, "crypto-prices", 3, offset)  # type: ignore[arg-type]
-
-
-async def all_candles(sink: ClickHouseSink, symbol: str = "BINANCE:BTCUSDT") -> list[Candle]:
-    return await sink.candles(symbol, "1m", None, None, 1_000_000)
 
 
 # What holds for a server and for the embedded engine: each gets a sink, a client to look with, and the database.
@@ -105,39 +86,6 @@ async def every_field_comes_back(sink: ClickHouseSink, client: Client, database:
     rows = client.query(f"SELECT {names} FROM {database}.ticks FINAL ORDER BY `partition`, `offset`").result_rows
     width = len(TICK_FIELDS)
     assert [ArchivedTick(Tick(*row[:width]), Verdict(row[width]), *row[width + 1 :]) for row in rows] == ticks
-
-
-async def blocks_are_stored_as_their_rows_are(sink: ClickHouseSink, client: Client, database: str) -> None:
-    await sink.start()
-    sink._epoch = 2
-    some: list[dict[str, object]] = [
-        {}, {"currency": "USD", "conditions": ""}, {"bid": -0.0, "trades_24h": 0, "until": T0_MS, "cause": "silence"},
-        {"sequence": 0, "kind": "quote"}, {"last_size": -0.0, "timestamp": ""}, {"symbol": "AAPL", "price": math.nan},
-        {"event_time": -(2**61), "quote_type": -8, "price_hint": "4"}, {"exchange": "NMS", "source": "finnhub"},
-    ]  # fmt: skip
-    kinds: list[list[dict[str, object]]] = [[{}], some, [{"market_hours": 0, "day_volume": 0}]]
-    for kind, changes in enumerate(kinds):
-        ticks = [replace(archived(0).tick, **changes[n % len(changes)]) for n in range(200)]  # type: ignore[arg-type]
-        parts = [tick_block("columns", kind, list(enumerate(ticks))[at : at + 100]) for at in (100, 0)]
-        rows = [replace(part.item(index), topic="rows") for part in parts for index in range(len(part))]
-        assert {row.verdict for row in rows} >= {Verdict.BAD_TIME, Verdict.BAD_PRICE} or changes is not some
-        await sink.insert_ticks(rows)
-        await sink.insert_tick_blocks(parts)
-    names = f"* EXCEPT (topic, inserted_at), event_date FROM {database}.ticks WHERE topic ="
-    found = [
-        client.query(f"SELECT {names} '{topic}' ORDER BY `partition`, `offset`").result_rows
-        for topic in ("rows", "columns")
-    ]
-    assert len(found[1]) == 600
-    assert repr(found[1]) == repr(found[0])
-
-    full = candle(1, 2**62 - 1, is_closed=True, partial=True, gap=True, corrected=True, state="amended")
-    bare = candle(2, 0, volume=None, vwap=None, trades=None, symbol="ÄÖ", interval="1d", session="extended")
-    decoder = candle_decoder()
-    await sink.insert_candle_blocks([candle_block(decoder, 0, [(0, full), (1, bare)])])
-    await sink.insert_candle_blocks([candle_block(decoder, 0, [(2, candle(3))]), candle_block(decoder, 1, [(0, full)])])
-    assert await all_candles(sink) == [full, candle(3)]
-    assert await sink.candles("ÄÖ", "1d", None, None, 9, "extended") == [bare]
 
 
 async def the_view_shows_the_promised_columns(sink: ClickHouseSink, client: Client, database: str) -> None:
@@ -221,8 +169,10 @@ async def many_months_fit_one_insert(sink: ClickHouseSink, client: Client, datab
     step = 31 * 24 * 60
     await sink.insert_candles([candle(-month * step) for month in range(150)])
     await sink.insert_ticks([archived(n, event_time=T0_MS - n * step * MINUTE_MS) for n in range(150)])
+    months = [Tick("AAPL", T0_MS - n * step * MINUTE_MS) for n in range(150)]
+    await sink.insert_tick_blocks([tick_block("columns", 0, list(enumerate(months)))])
     assert len(await all_candles(sink)) == 150
-    assert client.query(f"SELECT count() FROM {database}.ticks").result_rows == [(150,)]
+    assert client.query(f"SELECT count() FROM {database}.ticks").result_rows == [(300,)]
 
 
 async def retention_follows_the_setting(sink: ClickHouseSink, client: Client, database: str) -> None:
