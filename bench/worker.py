@@ -47,6 +47,9 @@ def run_worker_with_sink(servers: Servers, workload: Workload) -> tuple[Run, Can
     with ClickHouseFacade() as clickhouse, system_of(servers, workload, clickhouse.url, **BACKLOG) as system:
         worker = system.start(wait=False)
         run = measure(system, workload, worker, sink=True)
+        archived = system.sql("SELECT count() FROM ticks FINAL")[0][0]
+        if archived != workload.ticks:
+            raise AssertionError(f"{archived} of {workload.ticks} ticks are in the archive")
         found: Candles = {}
         for interval in ("1m", "5m", "1d"):
             for key, row in system.sql_candles(interval).items():
