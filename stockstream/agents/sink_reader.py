@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from stockstream.agents.retry import Retry
 from stockstream.broker.connection import Connection
+from stockstream.broker.coordination import look_again_for_coordinator
 from stockstream.broker.lean_fetch import fetch_apart, read_lean
 from stockstream.core.archive import Archive
 from stockstream.core.candle_columns import CandleColumns
@@ -176,6 +177,7 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             fetch_min_bytes=_FETCH_MIN_BYTES,
             fetch_max_wait_ms=int(self._fetch_wait_s * 1000),
         )
+        look_again_for_coordinator(consumer)
         consumer.subscribe(self._topics, listener=self)
         try:
             await consumer.start()

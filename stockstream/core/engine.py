@@ -18,6 +18,7 @@ from stockstream.core.controls import mark, new_row
 from stockstream.core.interval import INTERVALS_MS, session_bounds
 from stockstream.core.merge import Line, Open, merge_into, share_of
 from stockstream.core.piece import Piece, Stamped, piece_of
+from stockstream.core.plain_runs import is_ahead, merge_window, new_plain_row, write_whole
 from stockstream.core.publish import candle_of
 from stockstream.core.reduce import add_columns
 from stockstream.core.retention import Retention
@@ -27,7 +28,6 @@ from stockstream.core.runs import Run
 from stockstream.core.verdict import Policy
 from stockstream.core.volume import next_counted
 from stockstream.core.watermark import Clocks
-from stockstream.core.whole import is_ahead, merge_window, new_plain_row, write_whole
 from stockstream.models import Candle, Verdict
 
 _END_OF_TIME = 1 << 62
