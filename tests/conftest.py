@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from stockstream.testing.clickhouse import ClickHouseFacade
 from stockstream.testing.jars import kafka_libs, registry_home
 from stockstream.testing.kafka import KafkaCluster
 from stockstream.testing.registry import RegistryServer
+
+_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+# `ci`: the same examples on every run. `deep` looks further: HYPOTHESIS_PROFILE=deep, and the failing seed is printed.
+settings.register_profile("ci", max_examples=300, derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("deep", max_examples=5_000, deadline=None, print_blob=True, suppress_health_check=_SLOW)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_configure() -> None:
