@@ -261,8 +261,7 @@ class Engine:
         while end > begin and session_bounds(series.interval, windows[end - 1].start_ms)[1] > ended_ms:
             end -= 1
         if begin < end:
-            closed_at = max(last, self._reached.get(topic_id, -1))
-            applied.whole += write_whole(series, windows[begin:end], topic_id, closed_at, started_ms, clock)
+            applied.whole += write_whole(series, windows[begin:end], topic_id, last, started_ms, clock)
         for window in windows[end:]:
             self._put(series, window.start_ms, new_plain_row(topic_id, window, started_ms, clock), applied)
         if begin < len(windows):

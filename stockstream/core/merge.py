@@ -111,7 +111,6 @@ def take(row: Row, part: Partial, first: int) -> None:
         row.bar = part
         row.first_stamp = first
         return
-    row.first_stamp = min(row.first_stamp, first)
     if row.closed and not row.amended:
         before = row.bar.copy()
         row.bar.merge(part)

@@ -153,9 +153,24 @@ def test_new_rows_are_told_of_holes() -> None:
     assert starts(whole, "B", "1m") == list(range(11))
 
 
+def test_new_rows_know_when_their_symbol_was_subscribed() -> None:
+    both = Both()
+    start = Tick("A", BEGIN_MS + 10_000, kind="start", exchange="X", source="unit")
+    for engine in both.engines:
+        engine.apply(1, [(0, start)], 0)
+    whole = both.take([(at + 1, tick) for at, tick in trades(12)])
+    assert starts(whole, "A", "1m") == list(range(1, 11))
+    row = both.engines[0].rows.get(("1m", ("A", "regular"), BEGIN_MS + 5 * 60_000))
+    assert row is not None
+    assert row.start_ms == BEGIN_MS + 10_000
+
+
 def test_nothing_is_closed_at_once_while_the_log_is_read_again() -> None:
-    log = [(at, tick) for at, tick in trades(12)]
+    """A crash has left one symbol's rows ahead; the other's begin anew, and their clock is that of the first."""
     host = Host(columnar=True)
-    host.feed(log)
-    again = Host(dict(host.rows.stored), columnar=True)
-    assert again.engine.apply(again.topic_id, [], 0, columns_of(log[:900])).whole == []
+    host.feed(trades(12))
+    torn = {at: data for at, data in host.rows.stored.items() if at[1][0] == "A"}
+    again = Host(torn, columnar=True)
+    applied = again.engine.apply(again.topic_id, [], 0, columns_of(trades(3)[:300]))
+    assert applied.whole == []
+    assert again.engine.close(0, idle=False) == []
