@@ -1,9 +1,9 @@
 """Faust's Kafka transport, made to hand over whole fetches and to survive faults.
 
 Everything that touches private names of Faust 0.15.3, and of aiokafka 0.14.0's consumer, is in this file, for tables in
-``stores.py`` and ``recovery.py``, for the records of a fetch in ``lean_fetch.py``, for the group in ``coordination.py``
-and ``lease.py``;
-``tests/unit/test_private_names.py`` fails when one of them changes. What they add to stock Faust:
+``stores.py`` and ``recovery.py``, for the records of a fetch in ``lean_fetch.py``, and for the group in ``coordination.py``,
+``lease.py`` and ``leaving.py``; ``tests/unit/test_private_names.py`` fails when one of them changes. What they add to
+stock Faust:
 
 batches      one message stands for all records of a fetch and partition; its value is a `Fetch`, its bytes unread.
 gate         source records are taken only once the partition's reading has been positioned and Faust's queues have
@@ -11,6 +11,7 @@ gate         source records are taken only once the partition's reading has been
              of the group that gave us the changelogs of the tables too.
 acks         the greatest acknowledged offset is committed. Faust's own bookkeeping of gaps stalls for good after a
              first fetch of one record.
+leaving      a worker that stops leaves the group at once; in the middle of a join stock Faust does not leave it at all.
 lease        no byte leaves for a broker after the group may have given our partitions away (a paused process).
 poison       once a send has failed nothing is committed again; the worker ends and is started anew.
 persisted    a store's changelog offset moves only over records that this process wrote next to each other.
@@ -19,6 +20,7 @@ absorb       changelog records go from the fetch into the store in one write, th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -34,6 +36,7 @@ from faust.types.tuples import ConsumerMessage
 from stockstream.broker.coordination import look_again_for_coordinator, watch_membership
 from stockstream.broker.lean_fetch import fetch_apart, read_lean
 from stockstream.broker.lease import Lease, guard_sends, watch_heartbeats
+from stockstream.broker.leaving import stop_and_leave
 from stockstream.broker.pace import AT_ONCE, Pace
 from stockstream.broker.recovery import partitions_without_rows, recover_in_bulk
 from stockstream.broker.stores import IsNewer, absorb
@@ -55,6 +58,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         super().__init__(*args, **kwargs)
         self.taken = Taken()
         self._assigned: tuple[Any, set[TP]] = (None, set())
+        self._left = asyncio.Event()
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -73,6 +77,23 @@ class _Thread(driver.AIOKafkaConsumerThread):
         log.critical("out of the group for good, ending to start again: %r", error)
         loop = self.app.loop
         loop.call_soon_threadsafe(lambda: loop.create_task(self.app.crash(error)))
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group, then stop."""
+        if self._consumer is not None:
+            await stop_and_leave(self._consumer, self._left.set)
+        self._left.set()
+        await super().on_thread_stop()
+
+    def close(self) -> None:
+        """Nothing: Faust would close the client from another thread, so that the group is never left."""
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """While the app stops, the group waits until all is handed over and it is left, and is not joined again."""
+        if self.app.should_stop:
+            await self._left.wait()
+        else:
+            await super().on_partitions_revoked(revoked)
 
     async def _fetch_records(
         self,
@@ -132,6 +153,7 @@ class BatchConsumer(driver.Consumer):
 
     transport: Any
     poisoned = False
+    _is_revoked = False
     sought_generation: int | None = None
     open_generation: int | None = None
 
@@ -141,6 +163,16 @@ class BatchConsumer(driver.Consumer):
 
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Shut the gate: a recovery of what was assigned before may be under way still, and come to its end."""
+        self._is_revoked, self.sought_generation, self.open_generation = True, None, None
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """What is positioned from here on is what has been assigned now."""
+        self._is_revoked = False
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def perform_seek(self) -> None:
         """Position every partition at its committed offset, and remember where that is.
@@ -153,7 +185,7 @@ class BatchConsumer(driver.Consumer):
         except IllegalStateError as error:
             log.info("not positioned: %s", error)
             return
-        if generation == self.app.consumer_generation_id:
+        if generation == self.app.consumer_generation_id and not self._is_revoked:
             self.sought_generation = generation
             self.sought = {tp: at for tp, at in self._read_offset.items() if tp.topic in self.transport.sources}
 

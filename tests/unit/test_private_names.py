@@ -1,8 +1,8 @@
 """A new version of a library may change without a word what we override or count on.
 
 That is so in `broker/transport.py` and `broker/stores.py` (Faust, aiokafka, rocksdict), `broker/recovery.py` (Faust),
-`broker/lean_fetch.py`, `broker/coordination.py`, `broker/lease.py` and `broker/link.py` (aiokafka), and
-`sources/stream.py` (websockets).
+`broker/lean_fetch.py`, `broker/coordination.py`, `broker/lease.py`, `broker/leaving.py` and `broker/link.py` (aiokafka),
+and `sources/stream.py` (websockets).
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ KNOWN = [
     (DRIVER + "AIOKafkaConsumerThread.assignment", "61f105132ae6", "_Thread.assignment"),
     (DRIVER + "AIOKafkaConsumerThread.highwater", "6f7dbe109ae6", "is_caught_up"),
     (DRIVER + "ConsumerRebalanceListener.on_partitions_assigned", "1c1f8406ad36", "_Gate: when the generation changes"),
+    (DRIVER + "AIOKafkaConsumerThread.on_thread_stop", "8dfc004e258b", "_Thread.on_thread_stop"),
+    (DRIVER + "AIOKafkaConsumerThread.close", "d22efc59a1df", "_Thread.close"),
     (DRIVER + "Consumer._new_consumer_thread", "0870ec53dea7", "BatchConsumer._new_consumer_thread"),
     (DRIVER + "Consumer._to_message", "7c24f6511b2f", "BatchConsumer.getmany"),
     (DRIVER + "Producer.on_start", "219c9a7a785d", "_Producer.on_start"),
@@ -54,9 +56,12 @@ KNOWN = [
     (CONSUMER + "Consumer._commit_offsets", "1a6979904118", "BatchConsumer._commit: the producer is flushed first"),
     (CONSUMER + "Consumer.wait_empty", "e4662fe24f09", "let_go"),
     (CONSUMER + "Consumer.on_partitions_revoked", "d04b7ae72c6f", "BatchConsumer.perform_seek"),
+    (CONSUMER + "Consumer.on_partitions_assigned", "29ce96596f05", "BatchConsumer.on_partitions_assigned"),
+    (CONSUMER + "ConsumerThread.on_partitions_revoked", "c44013f1259c", "_Thread.on_partitions_revoked"),
     (CONSUMER + "ThreadDelegateConsumer._getmany", "f9d47aa9010b", "BatchConsumer._wait_next_records"),
     (CONSUMER + "ThreadDelegateConsumer._commit", "a20eec84e4b2", "BatchConsumer._commit"),
     ("faust.app.base:App.on_rebalance_end", "b7ff69e1e377", "install: when the gate opens"),
+    ("faust.app.base:App._on_rebalance_when_stopped", "1b172d9af8ff", "_Thread.close: who calls it"),
     ("faust.app.base:App._on_partitions_revoked", "d5c895bbe57d", "let_go: what a rebalance waits for"),
     ("faust.app.base:App._on_partitions_assigned", "de932b7927db", "_Gate"),
     ("mode.utils.queues:FlowControlEvent.resume", "4dcdc1253fd0", "_Gate: it clears the queues"),
@@ -95,6 +100,10 @@ KNOWN = [
     (GROUP + "ensure_coordinator_known", "4dfb9ccd877a", "look_again_for_coordinator: what it does with the error"),
     (GROUP + "_coordination_routine", "75273e127d4a", "watch_membership: how it ends"),
     ("aiokafka.client:AIOKafkaClient.coordinator_lookup", "19cc69fb75f8", "look_again_for_coordinator"),
+    (GROUP + "close", "f30d83108945", "stop_and_leave"),
+    (GROUP + "need_rejoin", "61ae72b2a311", "stop_and_leave"),
+    (GROUP + "ensure_active_group", "33c84c1a9301", "stop_and_leave: what follows the revocation"),
+    (GROUP + "_maybe_leave_group", "016cd88a16e6", "stop_and_leave: what it does when nothing is joined"),
     (GROUP + "_heartbeat_routine", "61d010289522", "watch_heartbeats: who calls it"),
     ("aiokafka.client:AIOKafkaClient.send", "246b277687d7", "_FetchClient: any group is a connection of its own"),
     ("aiokafka.client:AIOKafkaClient._get_conn", "68ce5d839171", "_FetchClient: any group is a connection of its own"),

@@ -98,6 +98,23 @@ class TestGate:
         batched.on_rebalance_end()
         assert SOURCE not in transport._Gate(batched.consumer)
 
+    async def test_stays_shut_while_the_group_is_joined_although_a_recovery_ends(self, batched: Any) -> None:
+        batched.consumer._on_partitions_revoked = AsyncMock()
+        batched.consumer._on_partitions_assigned = AsyncMock()
+        batched.on_rebalance_start()
+        await batched.consumer.on_partitions_revoked({SOURCE})
+        batched.consumer._set_active_tps({SOURCE})
+        await batched.consumer.perform_seek()  # what was begun for the partitions assigned before
+        batched.on_rebalance_end()
+        assert SOURCE not in transport._Gate(batched.consumer)
+        assert not is_settled(batched)
+        batched.consumer_generation_id = 2
+        await batched.consumer.on_partitions_assigned({SOURCE}, 2)
+        await batched.consumer.perform_seek()
+        batched.on_rebalance_start()
+        batched.on_rebalance_end()
+        assert SOURCE in transport._Gate(batched.consumer)
+
 
 class TestFetching:
     async def fetch(self, app: Any, **records: list[Any]) -> list[tuple[TP, Any]]:
