@@ -9,12 +9,13 @@ import sys
 from collections.abc import Iterable
 
 from faults.controls import CONTROLS, run_controls
-from faults.plan import Plan, random_plan, timed_plan
+from faults.plan import Plan, broker_plan, random_plan, timed_plan
 from faults.report import Result, told
 from faults.results import longest_silences, save
 from faults.run import Servers, run
 
 CI_SEEDS = (5, 6, 7, 8, 9)
+FIXED = {"silence": timed_plan, "brokers": broker_plan}
 
 
 def main() -> int:
@@ -24,7 +25,7 @@ def main() -> int:
     seeds: Iterable[int] = asked.seed or CI_SEEDS
     if asked.plans:
         seeds = random.SystemRandom().sample(range(10_000_000), asked.plans)
-    plans = [timed_plan()] if asked.silence else [random_plan(seed) for seed in seeds]
+    plans = [FIXED[asked.fixed]()] if asked.fixed else [random_plan(seed) for seed in seeds]
     if asked.show:
         for plan in plans:
             print(plan, *plan.steps, sep="\n  ")
@@ -32,14 +33,17 @@ def main() -> int:
     with Servers() as servers:
         if asked.controls is not None:
             return _control(servers, asked.controls, asked.save)
-        return _run(servers, plans, "silence" if asked.silence else "plans", asked.save)
+        return _run(servers, plans, asked.fixed or "plans", asked.save)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make faults", description="Faults against real servers, and one oracle.")
     parser.add_argument("--seed", type=int, nargs="+", help="run the plans of these seeds")
     parser.add_argument("--plans", type=int, help="run this many plans, of seeds by chance")
-    parser.add_argument("--silence", action="store_true", help="measure joins, leaves and kills, with default timeouts")
+    helps = {"silence": "measure joins, leaves and kills", "brokers": "measure kills of one broker of three"}
+    for name, told_of in helps.items():
+        told_of += ", with default timeouts"
+        parser.add_argument(f"--{name}", action="store_const", const=name, dest="fixed", help=told_of)
     names = ", ".join(dict.fromkeys(control.name for control in CONTROLS))
     parser.add_argument("--controls", nargs="*", metavar="NAME", help=f"switch protections off: {names} (all)")
     parser.add_argument("--show", action="store_true", help="only print the plans")

@@ -168,3 +168,9 @@ def timed_plan() -> Plan:
         Step(66, Kind.KILL, "w2", 16),
     ]
     return Plan(0, tuple(steps), load_s=81, ticks=81 * TICKS_PER_S, workers=("w0",), settings=dict(DEFAULTS))
+
+
+def broker_plan() -> Plan:
+    """Each of three brokers is killed in turn, with the default timeouts: among them the group's coordinator."""
+    steps = [Step(8 + 22 * n, Kind.BROKER_KILL, str(n), 10) for n in range(3)]
+    return Plan(0, tuple(steps), brokers=3, load_s=74, ticks=74 * TICKS_PER_S, settings=dict(DEFAULTS))
