@@ -53,7 +53,7 @@ images: setup
 demo: $(INSTALLED)
 	$(BIN)/stockstream demo $(DEMO)
 
-# Within ten minutes, with the tables of docs/performance.md; one by name: make bench-live, -scale, -profile, -ingest
+# Within ten minutes, with the tables of docs/performance.md; one by name: make bench-live, -scale, -recovery, -profile, -ingest
 bench: $(INSTALLED) servers
 	for each in $(BENCH); do $(BIN)/python -m bench.$$each || exit 1; done
 	$(BIN)/python -m bench.report --write

@@ -64,7 +64,7 @@ class Window:
         figures = {
             "seconds": time.monotonic() - self._begin_s,
             "cpu_s": time.process_time() - self._cpu_s,
-            "peak_mb": _peak_mb(),
+            "peak_mb": peak_mb(),
         }
         then()
         tell(figures)
@@ -75,7 +75,8 @@ def tell(figures: dict[str, float]) -> None:
     print(json.dumps(figures), file=sys.__stdout__, flush=True)
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
+    """The most memory that this process has held."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024

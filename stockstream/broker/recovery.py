@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 from collections.abc import Container
 from typing import Any
 
@@ -31,6 +32,14 @@ class BulkRecovery(Recovery):
     def _set_recovery_started(self) -> None:
         super()._set_recovery_started()
         self.signal_recovery_end.clear()
+        self._begun = time.monotonic(), self.active_remaining_total()
+
+    def end(self) -> None:
+        """All that was written before the recovery began has been read."""
+        began_s, count = self._begun
+        log.info("recovered: %d changes of rows in %.3f s", count, time.monotonic() - began_s)
+        self._set_recovery_ended()
+        self.signal_recovery_end.set()
 
     async def _wait(self, coro: Any, timeout: Any = None) -> None:  # noqa: ASYNC109 - Faust's signature
         again = self.signal_recovery_start

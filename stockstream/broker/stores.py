@@ -5,17 +5,20 @@ Beside ``transport.py`` the other file that touches private names of Faust.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 from faust.types import TP
 from rocksdict import WriteBatch
+
+from stockstream.models.records import Records
 
 IsNewer = Callable[[bytes, bytes], bool]
 """(stored, arriving) → whether the arriving state of a row replaces the stored one."""
 
 
-def absorb(app: Any, tp: TP, records: Sequence[Any], is_newer: IsNewer | None) -> None:
+def absorb(app: Any, tp: TP, records: Records, is_newer: IsNewer | None) -> None:
     """Apply the changelog records of one fetch to their table's store, and tell Faust's recovery how far it is."""
     recovery = app.tables.recovery
     is_active = tp in recovery.active_tps
@@ -24,24 +27,38 @@ def absorb(app: Any, tp: TP, records: Sequence[Any], is_newer: IsNewer | None) -
     offsets = recovery.active_offsets if is_active else recovery.standby_offsets
     seen = offsets.get(tp)
     store = PartitionStore(app.tables._changelogs[tp.topic], tp.partition)
-    rows: dict[bytes, bytes | None] = {}
-    for record in records:
-        if seen is not None and record.offset <= seen:
-            continue
-        if is_newer is not None and record.value is not None:
-            stored = rows[record.key] if record.key in rows else store.get(record.key)
-            if stored is not None and not is_newer(stored, record.value):
-                continue
-        rows[record.key] = record.value
-    last = records[-1].offset if seen is None else max(seen, records[-1].offset)
+    begin = 0 if seen is None else int(np.searchsorted(records.offsets, seen, side="right"))
+    rows = changes(records.pairs(begin), store, is_newer)
+    last = records.offset(-1) if seen is None else max(seen, records.offset(-1))
     store.write(rows.items(), persisted_offset=last)
     offsets[tp] = last
     if recovery.in_recovery and not recovery.need_recovery():
-        recovery.flush_buffers()
-        recovery._set_recovery_ended()
-        recovery.signal_recovery_end.set()
+        recovery.end()
     if not app.tables.standbys_ready and not recovery.standby_remaining_total():
         app.tables.on_standbys_ready()
+
+
+def changes(
+    pairs: Iterable[tuple[bytes, bytes | None]], store: PartitionStore, is_newer: IsNewer | None
+) -> dict[bytes, bytes | None]:
+    """What these states of rows, in the order of their log, change in the store. None deletes, whatever was there."""
+    rows: dict[bytes, bytes | None] = {}
+    if is_newer is None:
+        rows.update(pairs)
+        return rows
+    deleted = set()
+    for key, value in pairs:
+        if value is None:
+            deleted.add(key)
+        elif (known := rows.get(key)) is not None and not is_newer(known, value):
+            continue
+        rows[key] = value
+    asked = [key for key in rows if key not in deleted] if deleted else list(rows)
+    for key, stored in zip(asked, store.get_all(asked), strict=True):
+        value = rows[key]
+        if stored is not None and value is not None and not is_newer(stored, value):
+            del rows[key]
+    return rows
 
 
 class PartitionStore:
@@ -58,6 +75,11 @@ class PartitionStore:
         """The stored bytes of a key."""
         value: bytes | None = self._db.get(key)
         return value
+
+    def get_all(self, keys: list[bytes]) -> list[bytes | None]:
+        """The stored bytes of each key, read together."""
+        values: list[bytes | None] = self._db.get(keys)
+        return values
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key and value, in the order of their bytes."""

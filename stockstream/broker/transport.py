@@ -68,7 +68,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         await super().on_start()
-        read_lean(self._consumer, self.transport.sources)
+        read_lean(self._consumer, self.transport.sources | self.app.tables.changelog_topics)
         fetch_apart(self._consumer)
         watch_heartbeats(self._consumer._coordinator, self.transport.lease)
         watch_membership(self._consumer, self._on_left)
@@ -104,7 +104,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
     ) -> Any:
         self._set_pace(consumer._fetcher)
         records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
-        # Measured and stamped where they were taken. A source's list holds one item: the `Records` of the fetch.
+        # Measured and stamped where they were taken. A list holds one item: the `Records` of the fetch.
         sources = {tp: batch[0] for tp, batch in records.items() if tp.topic in self.transport.sources}
         fetches = self.taken.take(sources, _positions(consumer._subscription))
         return {**records, **fetches}, self.app.consumer_generation_id
@@ -227,7 +227,7 @@ class BatchConsumer(driver.Consumer):
                 self._read_offset[tp] = None
                 yield tp, message
             elif self._is_changelog_tp(tp):
-                absorb(self.app, tp, batch, self.transport.is_newer(tp.topic))
+                absorb(self.app, tp, batch[0], self.transport.is_newer(tp.topic))
                 self.transport.on_absorbed(tp)
             else:
                 for record in batch:

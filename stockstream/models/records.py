@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -80,6 +80,14 @@ class Records:
         ]
         data, offsets = b"".join(part.data for part in parts), np.concatenate([part.offsets for part in parts])
         return cls(data, offsets, *places)
+
+    def pairs(self, begin: int = 0) -> Iterator[tuple[bytes, bytes | None]]:
+        """Key and value of each record that has a key, from the one at index ``begin`` on."""
+        data = self.data
+        places = (self.key_begin, self.key_end, self.value_begin, self.value_end)
+        for key, key_end, value, value_end in zip(*(each[begin:].tolist() for each in places), strict=True):
+            if key >= 0:
+                yield data[key:key_end], None if value < 0 else data[value:value_end]
 
     @classmethod
     def of(cls, records: Sequence[Any]) -> Self:

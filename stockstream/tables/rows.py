@@ -34,9 +34,17 @@ def _window(interval: str, start_ms: int) -> bytes:
 
 def decode_key(data: bytes) -> tuple[Key, int]:
     """(symbol, session) and window start of an encoded key."""
-    name, _, window = data[2:].partition(b'",[')
-    symbol, _, session = name.decode().rpartition("#")
-    return (symbol, session), round(float(window[: window.index(b",")]) * 1000)
+    name, _, window = data.partition(b'",[')
+    return _key(name), _start(window)
+
+
+def _key(name: bytes) -> Key:
+    symbol, _, session = name[2:].decode().rpartition("#")
+    return symbol, session
+
+
+def _start(window: bytes) -> int:
+    return round(float(window.partition(b",")[0]) * 1000)
 
 
 _MOST_KEPT = 10_000  # of a partition; about a kilobyte each
@@ -60,11 +68,17 @@ class StoreRows(Rows):
         stored and not yet sent. Afterwards ``places`` holds the newest stamp by topic id.
         """
         for interval, store in self._stores.items():
+            before = b""
             for data, value in store.items():
-                key, start = decode_key(data)
-                self.series(interval, key).starts.append(start)
+                name, _, window = data.partition(b'",[')
+                if name != before:  # rows of one series lie next to each other
+                    before, key = name, _key(name)
+                    starts = self.series(interval, key).starts
+                start = _start(window)
+                starts.append(start)
                 topic_id, at = row_place(value)
-                self.places[topic_id] = max(at, self.places.get(topic_id, at))
+                if at > self.places.get(topic_id, -1):
+                    self.places[topic_id] = at
                 if not row_is_closed(value) or row_closed_at(value) >= committed(topic_id) - 1:
                     yield (interval, key, start), Row.decode(value)
         for (interval, key), series in self._series.items():

@@ -10,8 +10,9 @@ from faust.types import TP
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stockstream.broker.stores import PartitionStore, absorb
+from stockstream.broker.stores import PartitionStore, absorb, changes
 from stockstream.core.interval import INTERVALS_MS, window_start
+from stockstream.models.records import Records
 from stockstream.tables import Tables
 from stockstream.tables.rows import decode_key, encode_key
 
@@ -38,6 +39,8 @@ class TestPartitionStore:
     def test_gives_back_what_was_written(self, store: PartitionStore) -> None:
         store.write([(b"a", b"1"), (b"b", b"2"), (b"a", b"3")])
         assert (store.get(b"a"), store.get(b"b"), store.get(b"c")) == (b"3", b"2", None)
+        assert store.get_all([b"c", b"b", b"a"]) == [None, b"2", b"3"]
+        assert store.get_all([]) == []
 
     def test_none_deletes(self, store: PartitionStore) -> None:
         store.write([(b"a", b"1"), (b"b", b"2")])
@@ -88,7 +91,6 @@ class FakeRecovery:
         self.in_recovery = True
         self.remaining = 1
         self.done: list[str] = []
-        self.signal_recovery_end = SimpleNamespace(set=lambda: self.done.append("signal"))
 
     def need_recovery(self) -> bool:
         return self.remaining > 0
@@ -96,10 +98,7 @@ class FakeRecovery:
     def standby_remaining_total(self) -> int:
         return self.remaining
 
-    def flush_buffers(self) -> None:
-        self.done.append("flush")
-
-    def _set_recovery_ended(self) -> None:
+    def end(self) -> None:
         self.in_recovery = False
         self.done.append("ended")
 
@@ -118,7 +117,7 @@ class TestAbsorb:
         return SimpleNamespace(offset=offset, key=key, value=value)
 
     def test_writes_rows_and_how_far_it_is(self, app: Any, store: PartitionStore, tables: Tables, place: TP) -> None:
-        absorb(app, place, [self.record(4, b"a", b"1"), self.record(9, b"b", b"2")], None)
+        absorb(app, place, Records.of([self.record(4, b"a", b"1"), self.record(9, b"b", b"2")]), None)
         assert list(store.items()) == [(b"a", b"1"), (b"b", b"2")]
         assert (persisted(tables, place), app.tables.recovery.active_offsets[place]) == (9, 9)
 
@@ -126,21 +125,26 @@ class TestAbsorb:
         self, app: Any, store: PartitionStore, place: TP
     ) -> None:
         store.write([(b"a", b"5")])
-        absorb(app, place, [self.record(0, b"a", b"4"), self.record(1, b"b", b"9"), self.record(2, b"b", b"3")], newer)
+        absorb(
+            app,
+            place,
+            Records.of([self.record(0, b"a", b"4"), self.record(1, b"b", b"9"), self.record(2, b"b", b"3")]),
+            newer,
+        )
         assert list(store.items()) == [(b"a", b"5"), (b"b", b"9")]
-        absorb(app, place, [self.record(3, b"a", b"6")], newer)
+        absorb(app, place, Records.of([self.record(3, b"a", b"6")]), newer)
         assert store.get(b"a") == b"6"
 
     def test_the_later_record_wins_where_nothing_tells_states_apart(
         self, app: Any, store: PartitionStore, place: TP
     ) -> None:
-        absorb(app, place, [self.record(0, b"a", b"5"), self.record(1, b"a", b"4")], None)
+        absorb(app, place, Records.of([self.record(0, b"a", b"5"), self.record(1, b"a", b"4")]), None)
         assert store.get(b"a") == b"4"
 
     def test_a_deletion_holds_until_the_row_is_written_again(self, app: Any, store: PartitionStore, place: TP) -> None:
         store.write([(b"a", b"5"), (b"b", b"5")])
         records = [self.record(0, b"a", None), self.record(1, b"b", None), self.record(2, b"b", b"1")]
-        absorb(app, place, records, newer)
+        absorb(app, place, Records.of(records), newer)
         assert list(store.items()) == [(b"b", b"1")]
 
     def test_what_was_read_already_changes_nothing(
@@ -148,37 +152,54 @@ class TestAbsorb:
     ) -> None:
         app.tables.recovery.active_offsets[place] = 7
         store.write([], persisted_offset=7)
-        absorb(app, place, [self.record(6, b"a", b"1"), self.record(7, b"b", b"2")], None)
+        absorb(app, place, Records.of([self.record(6, b"a", b"1"), self.record(7, b"b", b"2")]), None)
         assert list(store.items()) == []
-        absorb(app, place, [self.record(5, b"a", b"1")], None)
+        absorb(app, place, Records.of([self.record(5, b"a", b"1")]), None)
         assert (persisted(tables, place), app.tables.recovery.active_offsets[place]) == (7, 7)
 
     def test_partitions_that_nobody_recovers_are_left_alone(self, app: Any, store: PartitionStore, place: TP) -> None:
         app.tables.recovery.active_tps.clear()
-        absorb(app, place, [self.record(0, b"a", b"1")], None)
+        absorb(app, place, Records.of([self.record(0, b"a", b"1")]), None)
         assert list(store.items()) == []
 
     def test_ends_recovery_when_nothing_remains(self, app: Any, place: TP) -> None:
-        absorb(app, place, [self.record(0, b"a", b"1")], None)
+        absorb(app, place, Records.of([self.record(0, b"a", b"1")]), None)
         assert app.tables.recovery.done == []
         app.tables.recovery.remaining = 0
-        absorb(app, place, [self.record(1, b"a", b"1")], None)
-        absorb(app, place, [self.record(2, b"a", b"1")], None)
-        assert app.tables.recovery.done == ["flush", "ended", "signal"]
+        absorb(app, place, Records.of([self.record(1, b"a", b"1")]), None)
+        absorb(app, place, Records.of([self.record(2, b"a", b"1")]), None)
+        assert app.tables.recovery.done == ["ended"]
 
     def test_tells_when_standbys_have_caught_up(self, app: Any, place: TP) -> None:
         recovery = app.tables.recovery = FakeRecovery(standby={place})
         recovery.in_recovery = app.tables.standbys_ready = False
-        absorb(app, place, [self.record(0, b"a", b"1")], None)
+        absorb(app, place, Records.of([self.record(0, b"a", b"1")]), None)
         assert app.tables.told == []
         recovery.remaining = 0
-        absorb(app, place, [self.record(1, b"a", b"1")], None)
+        absorb(app, place, Records.of([self.record(1, b"a", b"1")]), None)
         assert app.tables.told == ["ready"]
         assert (recovery.standby_offsets[place], recovery.active_offsets[place]) == (1, 0)
 
 
 def newer(stored: bytes, arriving: bytes) -> bool:
     return arriving >= stored
+
+
+@given(
+    before=st.dictionaries(st.sampled_from([b"a", b"b", b"c"]), st.sampled_from([b"3", b"7"])),
+    log=st.lists(st.tuples(st.sampled_from([b"a", b"b", b"c"]), st.sampled_from([b"1", b"3", b"5", b"9", None]))),
+)
+def test_a_fetch_comes_to_what_its_records_come_to_one_by_one(
+    before: dict[bytes, bytes], log: list[tuple[bytes, bytes | None]]
+) -> None:
+    expected: dict[bytes, bytes | None] = dict(before)
+    for key, value in log:
+        stored = expected.get(key)
+        if value is None or stored is None or newer(stored, value):
+            expected[key] = value
+    store: Any = SimpleNamespace(get_all=lambda keys: [before.get(key) for key in keys])
+    found = before | changes(log, store, newer)
+    assert {k: v for k, v in found.items() if v is not None} == {k: v for k, v in expected.items() if v is not None}
 
 
 @pytest.fixture
