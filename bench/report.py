@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from statistics import median
 from typing import Any
 
 from bench.data import ROOT
@@ -138,14 +139,24 @@ def recovery(found: Figures) -> str:
             f"{each['rows']:,}",
             f"{each['seconds']:.2f}",
             f"{each['rows'] / each['seconds']:,.0f}" if each["rows"] > FEW else "",
+            f"{each['cpu_s'] / each['rows'] * 1e6:.1f}" if each["rows"] > FEW else "",
             *(f"{each[field]:.1f}" for field in ("start_s", "peak_mb")),
             f"{each['idle']:.0%}",
         )
         for each in runs
     ]
-    ours, stock = (each["rows"] / each["seconds"] for each in found["recovery"][:2])
-    head = ("", "changes read", "s", "a second", "s from start to ready", "peak MB", "idle")
-    return f"{told(found)}\n\n{grid(head, rows)}\n\nA row takes stock Faust {ours / stock:.0f} times as long."
+    longer, dearer = (
+        median(
+            stock[cost] / stock["rows"] / (ours[cost] / ours["rows"])
+            for ours, stock in zip(found["recovery"][::2], found["recovery"][1::2], strict=True)
+        )
+        for cost in ("seconds", "cpu_s")
+    )
+    head = ("", "changes", "s", "a second", "µs of processor time each", "s from start to ready", "peak MB", "idle")
+    return (
+        f"{told(found)}\n\n{grid(head, rows)}\n\n"
+        f"A row takes stock Faust {longer:.0f} times as long, and {dearer:.0f} times the processor time."
+    )
 
 
 def profile(found: Figures) -> str:

@@ -32,12 +32,13 @@ class BulkRecovery(Recovery):
     def _set_recovery_started(self) -> None:
         super()._set_recovery_started()
         self.signal_recovery_end.clear()
-        self._begun = time.monotonic(), self.active_remaining_total()
+        self._begun = time.monotonic(), time.process_time(), self.active_remaining_total()
 
     def end(self) -> None:
         """All that was written before the recovery began has been read."""
-        began_s, count = self._begun
-        log.info("recovered: %d changes of rows in %.3f s", count, time.monotonic() - began_s)
+        began_s, cpu_s, count = self._begun
+        took_s, cpu_s = time.monotonic() - began_s, time.process_time() - cpu_s
+        log.info("recovered: %d changes of rows in %.3f s, %.3f s of processor time", count, took_s, cpu_s)
         self._set_recovery_ended()
         self.signal_recovery_end.set()
 

@@ -9,8 +9,16 @@ from typing import Any
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.row import row_is_newer
 
-ROCKSDB_OPTIONS = {"write_buffer_size": 8 << 20, "block_cache_size": 16 << 20, "driver": "rocksdict"}
-"""A table has one database a partition; the defaults (64 MB × 3 and a 2 GiB cache each) are meant for one."""
+ROCKSDB_OPTIONS = {
+    "write_buffer_size": 8 << 20,
+    "block_cache_size": 16 << 20,
+    "bloom_filter_size": 10,
+    "driver": "rocksdict",
+}
+"""A table has one database a partition; the defaults (64 MB × 3 and a 2 GiB cache each) are meant for one.
+
+With the 3 bits a key that are Faust's default, RocksDB looks into every fourth file for a row that it does not hold.
+"""
 
 LATEST = "latest"
 SUBSCRIPTIONS = "subscriptions"
