@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import accumulate
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
@@ -162,3 +163,10 @@ class TestDamage:
     def test_of_a_length_that_leaves_no_room_for_a_head_is_an_error(self) -> None:
         with pytest.raises(CorruptRecordException, match="head"):
             read(bytes(11) + b"\x05" + bytes(4) + b"\x02")
+
+
+def test_pairs_are_keys_and_values_of_what_has_a_key() -> None:
+    found = [(b"a", b"1"), (None, b"2"), (b"", b""), (b"b", None)]
+    records = Records.of([SimpleNamespace(offset=offset, key=k, value=v) for offset, (k, v) in enumerate(found)])
+    assert list(records.pairs()) == [(b"a", b"1"), (b"", b""), (b"b", None)]
+    assert list(records.pairs(2)) == [(b"", b""), (b"b", None)]

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
 from faust.tables.recovery import RebalanceAgain, ServiceStopped
+from faust.types import TP
 
 from stockstream.broker.recovery import BulkRecovery, recover_in_bulk
 
@@ -73,3 +75,15 @@ async def test_a_stop_ends_a_step(recovery: BulkRecovery) -> None:
     asyncio.get_running_loop().call_soon(recovery._stopped.set)
     with pytest.raises(ServiceStopped):
         await recovery._wait(asyncio.Event().wait(), timeout=10)
+
+
+async def test_its_end_is_told_once_and_with_what_was_read(
+    recovery: BulkRecovery, caplog: pytest.LogCaptureFixture
+) -> None:
+    changelog = TP("unit-latest-changelog", 0)
+    recovery.active_highwaters[changelog], recovery.active_offsets[changelog] = 9, 2
+    with caplog.at_level(logging.INFO):
+        recovery._set_recovery_started()
+        recovery.end()
+    assert (recovery.in_recovery, recovery.signal_recovery_end.is_set()) == (False, True)
+    assert "recovered: 7 changes of rows in 0.0" in caplog.text
