@@ -80,10 +80,12 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
     async def on_thread_stop(self) -> None:
         """Leave the group, then stop."""
-        if self._consumer is not None:
-            await stop_and_leave(self._consumer, self._left.set)
-        self._left.set()
-        await super().on_thread_stop()
+        try:
+            if self._consumer is not None:
+                await stop_and_leave(self._consumer, self._left.set)
+        finally:
+            self._left.set()
+            await super().on_thread_stop()
 
     def close(self) -> None:
         """Nothing: Faust would close the client from another thread, so that the group is never left."""
