@@ -16,8 +16,8 @@ from stockstream.sinks.clickhouse import ClickHouseSink
 
 MAX_WAITING_FETCHES = 8
 """How many fetches of one partition each wait for the candle agent. Beside them may be what one answer of each broker
-holds, taken at once, and the next one: `broker.transport.ANSWER_FETCHES` times ``partition_fetch_bytes`` each. So ticks
-take up ``(8 + 1 + 2 * 8 * brokers) * partition_fetch_bytes``, times what compression had saved."""
+holds, taken at once, and the next one: `broker.client_thread.ANSWER_FETCHES` times ``partition_fetch_bytes`` each. So
+ticks take up ``(8 + 1 + 2 * 8 * brokers) * partition_fetch_bytes``, times what compression had saved."""
 
 _ANY_HOST = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 

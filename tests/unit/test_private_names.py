@@ -1,8 +1,8 @@
 """A new version of a library may change without a word what we override or count on.
 
-That is so in `broker/transport.py` and `broker/stores.py` (Faust, aiokafka, rocksdict), `broker/recovery.py` (Faust),
-`broker/lean_fetch.py`, `broker/coordination.py`, `broker/lease.py`, `broker/leaving.py` and `broker/link.py` (aiokafka),
-and `sources/stream.py` (websockets).
+That is so in `broker/transport.py`, `broker/client_thread.py` and `broker/stores.py` (Faust, aiokafka, rocksdict),
+`broker/recovery.py` (Faust), `broker/lean_fetch.py`, `broker/coordination.py`, `broker/lease.py`, `broker/leaving.py`
+and `broker/link.py` (aiokafka), and `sources/stream.py` (websockets).
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ PINNED = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0
 
 KNOWN = [
     # (name, hash of its source, what of ours to read beside it)
-    (DRIVER + "AIOKafkaConsumerThread.on_start", "38b4e8bd1e10", "_Thread.on_start"),
-    (DRIVER + "AIOKafkaConsumerThread._create_worker_consumer", "c2701bfc3e6f", "_Thread._create_worker_consumer"),
-    (DRIVER + "AIOKafkaConsumerThread._fetch_records", "39a2c6c79fc1", "_Thread._fetch_records"),
-    (DRIVER + "AIOKafkaConsumerThread.getmany", "26fc5fc9f3b6", "_Thread._fetch_records: who calls it"),
+    (DRIVER + "AIOKafkaConsumerThread.on_start", "38b4e8bd1e10", "ClientThread.on_start"),
+    (DRIVER + "AIOKafkaConsumerThread._create_worker_consumer", "c2701bfc3e6f", "ClientThread._create_worker_consumer"),
+    (DRIVER + "AIOKafkaConsumerThread._fetch_records", "39a2c6c79fc1", "ClientThread._fetch_records"),
+    (DRIVER + "AIOKafkaConsumerThread.getmany", "26fc5fc9f3b6", "ClientThread._fetch_records: who calls it"),
     (DRIVER + "AIOKafkaConsumerThread._seek_wait", "9d221e816d94", "read_again"),
-    (DRIVER + "AIOKafkaConsumerThread.assignment", "61f105132ae6", "_Thread.assignment"),
+    (DRIVER + "AIOKafkaConsumerThread.assignment", "61f105132ae6", "ClientThread.assignment"),
     (DRIVER + "AIOKafkaConsumerThread.highwater", "6f7dbe109ae6", "is_caught_up"),
     (DRIVER + "ConsumerRebalanceListener.on_partitions_assigned", "1c1f8406ad36", "_Gate: when the generation changes"),
-    (DRIVER + "AIOKafkaConsumerThread.on_thread_stop", "8dfc004e258b", "_Thread.on_thread_stop"),
-    (DRIVER + "AIOKafkaConsumerThread.close", "d22efc59a1df", "_Thread.close"),
+    (DRIVER + "AIOKafkaConsumerThread.on_thread_stop", "8dfc004e258b", "ClientThread.on_thread_stop"),
+    (DRIVER + "AIOKafkaConsumerThread.close", "d22efc59a1df", "ClientThread.close"),
     (DRIVER + "Consumer._new_consumer_thread", "0870ec53dea7", "BatchConsumer._new_consumer_thread"),
     (DRIVER + "Consumer._to_message", "7c24f6511b2f", "BatchConsumer.getmany"),
     (DRIVER + "Producer.on_start", "219c9a7a785d", "_Producer.on_start"),
@@ -57,11 +57,11 @@ KNOWN = [
     (CONSUMER + "Consumer.wait_empty", "e4662fe24f09", "let_go"),
     (CONSUMER + "Consumer.on_partitions_revoked", "d04b7ae72c6f", "BatchConsumer.perform_seek"),
     (CONSUMER + "Consumer.on_partitions_assigned", "29ce96596f05", "BatchConsumer.on_partitions_assigned"),
-    (CONSUMER + "ConsumerThread.on_partitions_revoked", "c44013f1259c", "_Thread.on_partitions_revoked"),
+    (CONSUMER + "ConsumerThread.on_partitions_revoked", "c44013f1259c", "ClientThread.on_partitions_revoked"),
     (CONSUMER + "ThreadDelegateConsumer._getmany", "f9d47aa9010b", "BatchConsumer._wait_next_records"),
     (CONSUMER + "ThreadDelegateConsumer._commit", "a20eec84e4b2", "BatchConsumer._commit"),
     ("faust.app.base:App.on_rebalance_end", "b7ff69e1e377", "install: when the gate opens"),
-    ("faust.app.base:App._on_rebalance_when_stopped", "1b172d9af8ff", "_Thread.close: who calls it"),
+    ("faust.app.base:App._on_rebalance_when_stopped", "1b172d9af8ff", "ClientThread.close: who calls it"),
     ("faust.app.base:App._on_partitions_revoked", "d5c895bbe57d", "let_go: what a rebalance waits for"),
     ("faust.app.base:App._on_partitions_assigned", "de932b7927db", "_Gate"),
     ("mode.utils.queues:FlowControlEvent.resume", "4dcdc1253fd0", "_Gate: it clears the queues"),
@@ -108,7 +108,7 @@ KNOWN = [
     ("aiokafka.client:AIOKafkaClient.send", "246b277687d7", "_FetchClient: any group is a connection of its own"),
     ("aiokafka.client:AIOKafkaClient._get_conn", "68ce5d839171", "_FetchClient: any group is a connection of its own"),
     (FETCHER + "Fetcher.fetched_records", "be4348896b9b", "_Gate: how partitions are asked for"),
-    (FETCHER + "Fetcher._get_actions_per_node", "1dab2cf937d1", "_Thread._set_pace: when a request is made"),
+    (FETCHER + "Fetcher._get_actions_per_node", "1dab2cf937d1", "ClientThread._set_pace: when a request is made"),
     (FETCHER + "Fetcher._proc_fetch_request", "59bf948fff47", "read_lean: the names that it looks up"),
     (FETCHER + "FetchResult.getall", "3e717e30de50", "_positions and _FetchedRecords: moved with what is taken"),
     (FETCHER + "FetchResult.check_assignment", "b5340df67e3f", "_FetchedRecords"),
@@ -116,7 +116,7 @@ KNOWN = [
     (FETCHER + "PartitionRecords.__init__", "8ec1c2ae6ea1", "_FetchedRecords: the same arguments"),
     (FETCHER + "PartitionRecords._unpack_records", "b803e6d46480", "read_records: what is passed, and the position"),
     ("aiokafka.consumer.subscription_state:TopicPartitionState", "2b83334afadf", "_positions"),
-    ("aiokafka.consumer.consumer:AIOKafkaConsumer.start", "2f1ba7044332", "_Thread: fetch_max_bytes is read here"),
+    ("aiokafka.consumer.consumer:AIOKafkaConsumer.start", "2f1ba7044332", "ClientThread: fetch_max_bytes is read here"),
     ("aiokafka.producer.sender:Sender._send_produce_req", "aea01ae4b6c7", "guard_sends"),
     ("aiokafka.producer.producer:AIOKafkaProducer.create_batch", "c4efda4bb7a0", "send_records"),
     ("aiokafka.producer.producer:AIOKafkaProducer.send_batch", "bf42b0f0c5c0", "send_records"),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import NodeNotReadyError
 
-from stockstream.broker import transport
+from stockstream.broker.client_thread import ClientThread
 from stockstream.broker.leaving import stop_and_leave
 
 
@@ -84,7 +84,7 @@ async def test_a_broker_that_does_not_answer_holds_up_nothing(caplog: pytest.Log
 class TestThread:
     @pytest.fixture
     def thread(self, batched: Any) -> Any:
-        thread = transport._Thread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
+        thread = ClientThread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
         thread.thread_loop.close()
         return thread
 

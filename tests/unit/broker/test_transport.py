@@ -13,6 +13,7 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from stockstream.broker import transport
+from stockstream.broker.client_thread import ClientThread
 from stockstream.broker.taken import Fetch
 from stockstream.broker.transport import (
     active_partitions,
@@ -197,7 +198,7 @@ class TestFetching:
         assert arrived == [21, 11, 13]
 
     async def test_an_answer_brings_no_more_than_some_partitions_greatest_fetches(self, batched: Any) -> None:
-        thread = transport._Thread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
+        thread = ClientThread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
         thread.thread_loop.close()  # the thread never runs
         client = thread._create_worker_consumer(batched.transport)
         assert client._fetch_max_bytes == 8 * client._max_partition_fetch_bytes
@@ -211,7 +212,7 @@ class TestFetching:
             return {}
 
         monkeypatch.setattr("faust.transport.drivers.aiokafka.AIOKafkaConsumerThread._fetch_records", fetched)
-        thread = transport._Thread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
+        thread = ClientThread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
         thread.thread_loop.close()
         batched.consumer_generation_id, consumer = generation, client()
         await thread._fetch_records(consumer, {SOURCE})
@@ -225,7 +226,7 @@ class TestFetching:
             return {}
 
         monkeypatch.setattr("faust.transport.drivers.aiokafka.AIOKafkaConsumerThread._fetch_records", fetched)
-        thread = transport._Thread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
+        thread = ClientThread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
         thread.thread_loop.close()
         assert await thread._fetch_records(client(), {SOURCE}) == ({}, 2)
 
@@ -238,7 +239,7 @@ class TestFetching:
             return {SOURCE: [records], CHANGES: ["untouched"]}
 
         monkeypatch.setattr("faust.transport.drivers.aiokafka.AIOKafkaConsumerThread._fetch_records", fetched)
-        thread = transport._Thread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
+        thread = ClientThread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
         thread.thread_loop.close()
         taken, _ = await thread._fetch_records(client({SOURCE: 8, OTHER: None}), {SOURCE})
         assert taken == {SOURCE: Fetch(records, 5, 8), CHANGES: ["untouched"]}
@@ -296,7 +297,7 @@ class TestAnswers:
         assert "no current assignment" in caplog.text
 
     def test_the_assignment_is_the_clients_and_changes_with_it(self, batched: Any) -> None:
-        thread = transport._Thread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
+        thread = ClientThread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
         thread.thread_loop.close()
         thread._consumer = SimpleNamespace(assignment=lambda: assigned[0])
         assigned = [frozenset({TopicPartition("ticks", 0)})]
