@@ -14,10 +14,11 @@ from stockstream.core.verdict import Policy
 from stockstream.settings import Settings
 from stockstream.sinks.clickhouse import ClickHouseSink
 
-MAX_WAITING_FETCHES = 8
-"""How many fetches of one partition each wait for the candle agent. Beside them may be what one answer of each broker
-holds, taken at once, and the next one: `broker.client_thread.ANSWER_FETCHES` times ``partition_fetch_bytes`` each. So
-ticks take up ``(8 + 1 + 2 * 8 * brokers) * partition_fetch_bytes``, times what compression had saved."""
+MAX_WAITING_ANSWERS = 3
+"""How many answers to fetches wait for the candle agent. Beside them are the one that it works on, the one that was
+taken, and the one that the client holds; each may bring `broker.client_thread.ANSWER_FETCHES` times
+``partition_fetch_bytes`` of every broker. So ticks take up ``6 * 8 * brokers * partition_fetch_bytes``, times what
+compression had saved."""
 
 _ANY_HOST = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 
@@ -53,7 +54,7 @@ def faust_app(settings: Settings, app_type: type[Any], worker_type: type[faust.W
         datadir=str(settings.data_dir / settings.app_id),  # stores do not know whose they are
         store="rocksdb://",
         producer_max_batch_size=1_000_000,
-        stream_buffer_maxsize=MAX_WAITING_FETCHES,
+        stream_buffer_maxsize=MAX_WAITING_ANSWERS,
         stream_wait_empty=True,
         table_standby_replicas=settings.standby_replicas,
         topic_allow_declare=False,  # `ensure_topics` has made them, with settings that Faust does not know

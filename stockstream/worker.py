@@ -116,7 +116,7 @@ class Runtime:
         self.ingestion = Ingestion(settings, self.app, self.connection, self.registry, self.tables, _now_ms)
         install(
             self.app,
-            sources=[*topics, self.ingestion.topic],
+            sources=[topics, [self.ingestion.topic]],
             pace=pace_of(settings.latency_budget, settings.partition_fetch_bytes),
             is_newer=self.tables.is_newer(is_as_late),
             on_absorbed=self.processor.forget,

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from stockstream.agents.processor import CandleProcessor
-from stockstream.broker.transport import is_settled, let_go
+from stockstream.broker.transport import is_settled, work_off
 from stockstream.errors import TopicMismatch
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class TopicsAreThere:
 
 
 def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[BaseException], Awaitable[None]]) -> None:
-    """Have ``app`` feed the batches of ``topic`` (one Faust topic, of several names) to ``processor``.
+    """Have ``app`` feed the fetches of ``topic`` (one Faust topic, of several names) to ``processor``.
 
     ``fail`` ends the worker: an error here may have left a batch half done, which a new start takes up from the last
     commit.
@@ -54,17 +54,11 @@ def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[Bas
 
     @app.agent(topic, name="candles")  # type: ignore[untyped-decorator]  # Faust's is not typed
     async def candles(stream: Any) -> None:
-        async for event in stream.noack().events():
-            message = event.message
-            try:
-                done = await processor.process(message.tp, event.value, message.generation_id)
-            except Exception as error:
-                await fail(error)
-                raise
-            if done:
-                await stream.ack(event)
-            else:
-                let_go(app, message)
+        try:
+            await work_off(app, stream, processor.process)
+        except Exception as error:
+            await fail(error)
+            raise
 
     @app.task  # type: ignore[untyped-decorator]  # Faust's is not typed
     async def close_quiet() -> None:

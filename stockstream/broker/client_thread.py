@@ -18,7 +18,7 @@ from stockstream.broker.coordination import look_again_for_coordinator, watch_me
 from stockstream.broker.lean_fetch import fetch_apart, read_lean
 from stockstream.broker.lease import watch_heartbeats
 from stockstream.broker.leaving import stop_and_leave
-from stockstream.broker.pace import AT_ONCE
+from stockstream.broker.pace import AT_ONCE, Pace
 from stockstream.broker.taken import Taken
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,8 @@ class ClientThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Start the client, with what it is to do otherwise."""
         await super().on_start()
-        read_lean(self._consumer, self.transport.sources | self.app.tables.changelog_topics)
-        fetch_apart(self._consumer)
+        read_lean(self._consumer, self.transport.sources.keys() | self.app.tables.changelog_topics)
+        fetch_apart(self._consumer, self._pace)
         watch_heartbeats(self._consumer._coordinator, self.transport.lease)
         watch_membership(self._consumer, self._on_left)
 
@@ -85,7 +85,6 @@ class ClientThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature, here and below
         max_records: int | None = None,
     ) -> Any:
-        self._set_pace(consumer._fetcher)
         records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
         # Measured and stamped where they were taken. A list holds one item: the `Records` of the fetch.
         sources = {tp: batch[0] for tp, batch in records.items() if tp.topic in self.transport.sources}
@@ -99,11 +98,10 @@ class ClientThread(driver.AIOKafkaConsumerThread):
             self._assigned = found, ensure_TPset(found)
         return set(self._assigned[1])
 
-    def _set_pace(self, fetcher: Any) -> None:
-        """Let brokers gather ticks only while there is nothing to recover: that reads its logs to their ends."""
+    def _pace(self) -> Pace:
+        """Brokers may gather ticks only while there is nothing to recover: that reads its logs to their ends."""
         is_open = self.consumer.open_generation == self.app.consumer_generation_id
-        pace = self.transport.pace if is_open else AT_ONCE
-        fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = pace.min_bytes, pace.max_wait_ms
+        return self.transport.pace if is_open else AT_ONCE
 
     async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
         self.taken.seek(partitions)

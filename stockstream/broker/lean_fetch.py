@@ -2,12 +2,13 @@
 
 aiokafka goes on deciding what is fetched, whether an answer still fits the position that was asked for, and where
 reading goes on: the fetcher's own code runs with a reader of ours in the place of two of its names. What it takes for
-the one record of a fetch is the `Records` of all of it. And fetches are sent over connections of their own.
+the one record of a fetch is the `Records` of all of it. And fetches are sent over connections of their own, and say how
+long a broker may gather.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
@@ -18,6 +19,7 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 
+from stockstream.broker.pace import AT_ONCE, Pace
 from stockstream.broker.record_batches import read_records
 from stockstream.models.records import Records
 
@@ -39,13 +41,14 @@ def read_lean(consumer: Any, topics: Collection[str]) -> None:
     fetcher._proc_fetch_request = MethodType(FunctionType(handle.__code__, names), fetcher)
 
 
-def fetch_apart(consumer: Any) -> None:
-    """Have a started consumer's fetches use connections that carry nothing else.
+def fetch_apart(consumer: Any, pace: Callable[[], Pace] | None = None) -> None:
+    """Have a started consumer's fetches use connections that carry nothing else, and go at a ``pace`` or at its own.
 
     A broker answers the requests of a connection in turn: what a new owner of partitions asks first, where they begin
-    and end, would each time wait for as long as brokers gather ticks.
+    and end, would each time wait for as long as brokers gather ticks. With a ``pace``, after an answer without records the broker is
+    asked for the next one `AT_ONCE`, so that it is not asked again and again for nothing.
     """
-    consumer._fetcher._client = _FetchClient(consumer._client)
+    consumer._fetcher._client = _FetchClient(consumer._client, pace)
 
 
 class _FetchClient:
@@ -53,15 +56,26 @@ class _FetchClient:
 
     _GROUP = max(ConnectionGroup) + 1
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, pace: Callable[[], Pace] | None) -> None:
         self._client = client
+        self._pace = pace
+        self._quiet: set[int] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     async def send(self, node_id: int, request: Any) -> Any:
-        group = self._GROUP if isinstance(request, FetchRequest) else ConnectionGroup.DEFAULT
-        return await self._client.send(node_id, request, group=group)
+        if not isinstance(request, FetchRequest):
+            return await self._client.send(node_id, request, group=ConnectionGroup.DEFAULT)
+        if self._pace is not None:
+            pace = AT_ONCE if node_id in self._quiet else self._pace()
+            request._min_bytes, request._max_wait_ms = pace.min_bytes, pace.max_wait_ms
+        answer = await self._client.send(node_id, request, group=self._GROUP)
+        if any(partition[-1] for _, partitions in answer.topics for partition in partitions):
+            self._quiet.discard(node_id)
+        else:
+            self._quiet.add(node_id)
+        return answer
 
 
 class _Raw:

@@ -5,7 +5,8 @@ Everything that touches private names of Faust 0.15.3, and of aiokafka 0.14.0's 
 and for the group in ``coordination.py``, ``lease.py`` and ``leaving.py``; ``tests/unit/test_private_names.py`` fails
 when one of them changes. What they add to stock Faust:
 
-batches      one message stands for all records of a fetch and partition; its value is a `Fetch`, its bytes unread.
+batches      one event stands for all that an answer brought of the topics that one agent reads: a list of messages, one
+             a partition, whose value is a `Fetch`, its bytes unread. So what they change leaves in one request too.
 gate         source records are taken only once the partition's reading has been positioned and Faust's queues have
              been cleared for the last time; what is taken earlier is lost, in stock Faust too. And only in a generation
              of the group that gave us the changelogs of the tables too.
@@ -20,9 +21,11 @@ absorb       changelog records go from the fetch into the store in one write, th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from aiokafka.errors import IllegalStateError
@@ -36,11 +39,12 @@ from stockstream.broker.lease import Lease, guard_sends
 from stockstream.broker.pace import Pace
 from stockstream.broker.recovery import partitions_without_rows, recover_in_bulk
 from stockstream.broker.stores import IsNewer, absorb
-from stockstream.broker.taken import Taken
+from stockstream.broker.taken import Fetch, Taken
 
 log = logging.getLogger(__name__)
 
 _REJOIN_AFTER_S = 1.0
+_LONG_RECORDS = 500  # of one fetch: what it changes is on its way before the next one is worked on
 
 
 class _Gate:
@@ -58,7 +62,10 @@ class _Gate:
 
 
 class BatchConsumer(driver.Consumer):
-    """Yields one message a fetch and source partition: ``value`` is the `Fetch`, the offset the last one it covers."""
+    """Yields one message for what an answer brought of the source topics that go together.
+
+    Its ``value`` is a list of messages, one a partition: their value is the `Fetch`, their offset the last it covers.
+    """
 
     transport: Any
     poisoned = False
@@ -111,7 +118,7 @@ class BatchConsumer(driver.Consumer):
         return await self._getmany(active_partitions=gate, timeout=0.2)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109
-        """Fetch: one message for each source partition with records; changelog records go to the stores."""
+        """Fetch: one message for all source partitions that go together; changelog records go to the stores."""
         records, generation = await self._wait_next_records(timeout)
         if self.should_stop:
             return
@@ -121,26 +128,31 @@ class BatchConsumer(driver.Consumer):
             except Exception as error:  # as stock Faust: the assignment may have gone meanwhile
                 log.warning("cannot seek while the flow is stopped: %r", error)
             return
+        answers: defaultdict[int, list[Any]] = defaultdict(list)
         for tp, batch in records.items():
-            if not self.flow_active or self.app.consumer_generation_id != generation:
+            if not self._still_in(generation):
                 return
             if tp not in self._get_active_partitions() and tp not in self._buffered_partitions:
                 continue
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
             if tp.topic in self.transport.sources:
-                message = ConsumerMessage(
-                    tp.topic, tp.partition, batch.end - 1, 0.0, 0, [], None, batch, None, 0, 0, tp,
-                    generation_id=generation,
-                )  # fmt: skip
-                # Faust drops what lies below the last offset it read; what was asked for again must pass.
-                self._read_offset[tp] = None
-                yield tp, message
+                answers[self.transport.sources[tp.topic]].append(_message(tp, batch.end - 1, batch, generation))
             elif self._is_changelog_tp(tp):
                 absorb(self.app, tp, batch[0], self.transport.is_newer(tp.topic))
                 self.transport.on_absorbed(tp)
             else:
                 for record in batch:
                     yield tp, self._to_message(tp, record)
+        for messages in answers.values():
+            if not self._still_in(generation):
+                return
+            first = messages[0]
+            # Faust drops what lies below the last offset it read; what was asked for again must pass.
+            self._read_offset[first.tp] = None
+            yield first.tp, _message(first.tp, first.offset, messages, generation)
+
+    def _still_in(self, generation: int) -> bool:
+        return self.flow_active and self.app.consumer_generation_id == generation
 
     def _new_offset(self, tp: TP) -> int | None:
         if tp.topic not in self.transport.sources:
@@ -152,6 +164,12 @@ class BatchConsumer(driver.Consumer):
         acked.clear()
         self._acked_index[tp].clear()
         return int(top) + 1
+
+
+def _message(tp: TP, offset: int, value: Any, generation: int) -> Any:
+    return ConsumerMessage(
+        tp.topic, tp.partition, offset, 0.0, 0, [], None, value, None, 0, 0, tp, generation_id=generation
+    )
 
 
 class _Producer(driver.Producer):
@@ -169,7 +187,8 @@ class BatchTransport(driver.Transport):
     Consumer = BatchConsumer
     Producer = _Producer
     lease: Lease
-    sources: frozenset[str]
+    sources: dict[str, int]
+    """Each source topic, with the number of those that it goes together with."""
     pace: Pace
     is_newer: Callable[[str], IsNewer | None]
     on_absorbed: Callable[[TP], None]
@@ -178,19 +197,19 @@ class BatchTransport(driver.Transport):
 def install(
     app: Any,
     *,
-    sources: Iterable[str],
+    sources: Iterable[Collection[str]],
     pace: Pace,
     is_newer: Callable[[str], IsNewer | None],
     on_absorbed: Callable[[TP], None],
 ) -> None:
-    """Give ``app`` the batched transport for its ``sources`` topics.
+    """Give ``app`` the batched transport for its ``sources``: topics, those together that one agent reads.
 
     ``is_newer(changelog topic)`` decides recovery where two states of a row are found (None: the later record wins);
     ``on_absorbed`` is told of partitions of tables into which somebody else's changes were read.
     """
     transport = BatchTransport(app.conf.broker, app, loop=app.loop)
     transport.lease = Lease(app.conf.broker_session_timeout)
-    transport.sources = frozenset(sources)
+    transport.sources = {topic: number for number, topics in enumerate(sources) for topic in topics}
     transport.pace = pace
     transport.is_newer = is_newer
     transport.on_absorbed = on_absorbed
@@ -272,9 +291,20 @@ async def read_again(app: Any, tp: TP, offset: int) -> None:
         log.warning("cannot read %s-%d again from %d: %r", tp.topic, tp.partition, offset, error)
 
 
-def let_go(app: Any, message: Any) -> None:
-    """A message will not be acknowledged: a rebalance must not wait for it."""
-    app.consumer._unacked_messages.discard(message)
+async def work_off(app: Any, stream: Any, work: Callable[[TP, Fetch, int], Awaitable[bool]]) -> None:
+    """Have ``work`` take the fetches of a source's stream, each with its partition and generation, one after the other.
+
+    A fetch is acknowledged where it answers True.
+    """
+    async for event in stream.noack().events():
+        for message in event.value:
+            app.monitor.stream_inbound_time[message.tp] = time.monotonic()  # else Faust takes the partition for stuck
+            if await work(message.tp, message.value, message.generation_id):
+                app.consumer.ack(message)
+            if len(message.value.records) > _LONG_RECORDS:
+                await asyncio.sleep(0)
+        # What stood for all of them is not acknowledged itself, and a rebalance must not wait for it.
+        app.consumer._unacked_messages.discard(event.message)
 
 
 def is_ours(app: Any, tp: TP, generation: int) -> bool:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from stockstream.adapters import connection_of
 from stockstream.broker.connection import Connection
-from stockstream.faust_app import MAX_WAITING_FETCHES, credentials_of, faust_app, rules_of, sink_of
+from stockstream.faust_app import MAX_WAITING_ANSWERS, credentials_of, faust_app, rules_of, sink_of
 from stockstream.models import Tick, Verdict
 from stockstream.settings import Settings
 
@@ -47,7 +47,7 @@ def test_every_setting_reaches_faust(tmp_path: Path) -> None:
     assert conf.topic_partitions == 7
     assert conf.consumer_max_fetch_size == 123_456
     assert conf.broker_max_poll_records is None  # a fetch is handed over whole
-    assert conf.stream_buffer_maxsize == MAX_WAITING_FETCHES
+    assert conf.stream_buffer_maxsize == MAX_WAITING_ANSWERS
     assert (conf.broker_commit_interval, conf.broker_session_timeout) == (2.5, 20)
     assert (conf.broker_heartbeat_interval, conf.broker_rebalance_timeout) == (2, 15)
     assert conf.consumer_group_instance_id == "pod-3"

@@ -74,7 +74,9 @@ def make_record() -> MakeRecord:
 async def batched(faust_app: Any) -> Any:
     """The app with the batched transport, in generation 1 of its group, owning partition 0 of ``ticks``."""
     absorbed: list[TP] = []
-    install(faust_app, sources=[SOURCE], pace=Pace(1000, 250), is_newer=lambda topic: None, on_absorbed=absorbed.append)
+    install(
+        faust_app, sources=[[SOURCE]], pace=Pace(1000, 250), is_newer=lambda topic: None, on_absorbed=absorbed.append
+    )
     faust_app.absorbed = absorbed
     consumer = faust_app.consumer
     consumer._thread.thread_loop.close()  # the real thread never runs

@@ -16,6 +16,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from raw_batches import Item, batch, damaged
 
 from stockstream.broker.lean_fetch import fetch_apart, read_lean
+from stockstream.broker.pace import AT_ONCE, Pace
 from stockstream.models.records import Records
 from stockstream.testing.wait import wait_until_async
 
@@ -32,6 +33,7 @@ class FakeClient:
         self._metadata_max_age_ms = 300_000
         self.answers: deque[dict[TopicPartition, bytes]] = deque()
         self.asked: list[dict[TopicPartition, int]] = []
+        self.paces: list[Pace] = []
         self.groups: dict[str, int] = {}
         self.cluster = SimpleNamespace(leader_for_partition=lambda tp: 1)
 
@@ -44,6 +46,7 @@ class FakeClient:
             answer = [(topic, [(at, 0, 0, 7) for at, _ in ats]) for topic, ats in request._topics]
             return SimpleNamespace(API_VERSION=1, topics=answer)
         self.groups["fetch"] = group
+        self.paces.append(Pace(request._min_bytes, request._max_wait_ms))
         self.asked.append({TopicPartition(topic, at): offset for topic, ats in request.topics for at, offset, _ in ats})
         if not self.answers:
             await asyncio.Event().wait()
@@ -158,12 +161,23 @@ async def test_a_batch_that_is_cut_off_before_its_first_record_is_told_as_ever(s
 
 async def test_fetches_have_connections_of_their_own(scene: Scene) -> None:
     """A broker answers what comes over one connection in turn."""
-    fetch_apart(SimpleNamespace(_fetcher=scene.fetcher, _client=scene.client))
+    fetch_apart(SimpleNamespace(_fetcher=scene.fetcher, _client=scene.client), lambda: AT_ONCE)
     scene.begin()
     await scene.asked(1)
     assert await scene.fetcher.end_offsets([TICKS], 5000) == {TICKS: 7}
     assert scene.client.groups == {"fetch": 2, "offsets": ConnectionGroup.DEFAULT}
     assert scene.client.groups["fetch"] not in list(ConnectionGroup)
+
+
+async def test_a_broker_gathers_as_long_as_it_has_something_to_bring(scene: Scene) -> None:
+    """Else a client that is told to wait for little would ask all day for nothing."""
+    pace = Pace(1000, 4)
+    scene.begin({TICKS: batch(0, ITEMS)}, {OTHER: b"", TICKS: b""}, {TICKS: batch(5, ITEMS)})
+    fetch_apart(SimpleNamespace(_fetcher=scene.fetcher, _client=scene.client), lambda: pace)
+    await scene.take()
+    await scene.take()
+    await scene.asked(4)
+    assert scene.client.paces == [pace, pace, AT_ONCE, pace]
 
 
 async def test_transactions_are_not_for_lean_topics() -> None:

@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-from stockstream.broker.pace import AT_ONCE, Pace, pace_of
+from stockstream.broker.pace import Pace, pace_of
 
 
-def test_low_has_every_record_answered_at_once() -> None:
-    assert pace_of("low", 524_288) == AT_ONCE
-    assert AT_ONCE.min_bytes == 1
-
-
-def test_thrifty_and_numbers_have_brokers_gather() -> None:
+def test_brokers_gather_for_as_long_as_the_budget_says() -> None:
+    assert pace_of("low", 524_288) == Pace(131_072, 5)
     assert pace_of("thrifty", 524_288) == Pace(131_072, 100)
     assert pace_of(250, 524_288) == Pace(131_072, 250)
 

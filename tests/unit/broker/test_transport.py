@@ -14,6 +14,7 @@ from faust.types import TP
 
 from stockstream.broker import transport
 from stockstream.broker.client_thread import ClientThread
+from stockstream.broker.pace import AT_ONCE, Pace
 from stockstream.broker.taken import Fetch
 from stockstream.broker.transport import (
     active_partitions,
@@ -21,10 +22,10 @@ from stockstream.broker.transport import (
     is_caught_up,
     is_ours,
     is_settled,
-    let_go,
     owner_url,
     read_again,
     sought_offset,
+    work_off,
 )
 from stockstream.models.records import Records
 
@@ -126,7 +127,8 @@ class TestFetching:
     ) -> None:
         records = [make_record(5), make_record(6), make_record(9)]
         batched.consumer._thread.fetches.append(({SOURCE: records}, 1))
-        [(tp, message)] = await self.fetch(batched)
+        [(tp, answer)] = await self.fetch(batched)
+        [message] = answer.value
         assert (tp, message.tp, message.offset, message.key) == (SOURCE, SOURCE, 9, None)
         assert (message.value.records.offsets.tolist(), message.value.begin, message.value.end) == ([5, 6, 9], 5, 10)
         assert message.generation_id == 1
@@ -136,8 +138,41 @@ class TestFetching:
     ) -> None:
         fetch = Fetch(Records.of([make_record(5)]), 4, 8)
         batched.consumer._thread.getmany = AsyncMock(return_value=({SOURCE: fetch}, 1))
-        [(_, message)] = await self.fetch(batched)
+        [(_, answer)] = await self.fetch(batched)
+        [message] = answer.value
         assert (message.offset, message.value) == (7, fetch)
+
+    async def test_gives_one_message_for_all_partitions_that_go_together(
+        self, batched: Any, make_record: MakeRecord
+    ) -> None:
+        symbols = TP("subscriptions", 0)
+        batched.transport.sources |= {"more-ticks": 0, "subscriptions": 1}
+        more = TP("more-ticks", 0)
+        batched.consumer._set_active_tps({SOURCE, OTHER, more, symbols})
+        fetches = {
+            tp: Fetch(Records.of([make_record(at)]), at, at + 1) for at, tp in enumerate((SOURCE, symbols, OTHER, more))
+        }
+        batched.consumer._thread.getmany = AsyncMock(return_value=(fetches, 1))
+        found = await self.fetch(batched)
+        assert [[message.tp for message in answer.value] for _, answer in found] == [[SOURCE, OTHER, more], [symbols]]
+        for tp, answer in found:
+            assert (tp, answer.tp, answer.generation_id) == (answer.value[0].tp, answer.value[0].tp, 1)
+            for message in answer.value:
+                assert (message.value, message.offset) == (fetches[message.tp], fetches[message.tp].end - 1)
+
+    async def test_drops_the_rest_of_an_answer_when_the_partitions_move(
+        self, batched: Any, make_record: MakeRecord
+    ) -> None:
+        symbols = TP("subscriptions", 0)
+        batched.transport.sources |= {"subscriptions": 1}
+        batched.consumer._set_active_tps({SOURCE, symbols})
+        fetches = {tp: Fetch(Records.of([make_record(5)]), 5, 6) for tp in (SOURCE, symbols)}
+        batched.consumer._thread.getmany = AsyncMock(return_value=(fetches, 1))
+        found = []
+        async for tp, _ in batched.consumer.getmany(1.0):
+            found.append(tp)
+            batched.consumer_generation_id = 2
+        assert found == [SOURCE]
 
     async def test_asks_through_the_gate(self, batched: Any) -> None:
         batched.consumer._thread.fetches.append(({}, 1))
@@ -204,19 +239,14 @@ class TestFetching:
         assert client._fetch_max_bytes == 8 * client._max_partition_fetch_bytes
         await client.stop()
 
-    @pytest.mark.parametrize(("generation", "asked_for"), [(1, (1000, 250)), (2, (1, 50))])
-    async def test_brokers_gather_ticks_unless_there_is_something_to_recover(
-        self, batched: Any, monkeypatch: pytest.MonkeyPatch, generation: int, asked_for: tuple[int, int]
+    @pytest.mark.parametrize(("generation", "pace"), [(1, Pace(1000, 250)), (2, AT_ONCE)])
+    def test_brokers_gather_ticks_unless_there_is_something_to_recover(
+        self, batched: Any, generation: int, pace: Pace
     ) -> None:
-        async def fetched(self: Any, consumer: Any, active_partitions: Any, *limits: Any) -> Any:
-            return {}
-
-        monkeypatch.setattr("faust.transport.drivers.aiokafka.AIOKafkaConsumerThread._fetch_records", fetched)
         thread = ClientThread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
         thread.thread_loop.close()
-        batched.consumer_generation_id, consumer = generation, client()
-        await thread._fetch_records(consumer, {SOURCE})
-        assert (consumer._fetcher._fetch_min_bytes, consumer._fetcher._fetch_max_wait_ms) == asked_for
+        batched.consumer_generation_id = generation
+        assert thread._pace() == pace
 
     async def test_records_carry_the_generation_they_were_taken_in(
         self, batched: Any, monkeypatch: pytest.MonkeyPatch
@@ -267,11 +297,74 @@ class TestCommitting:
         assert not await batched.consumer._commit({SOURCE: 6})
         assert batched.consumer._thread.commits == [{SOURCE: 5}]
 
-    def test_a_rebalance_does_not_wait_for_what_was_let_go(self, batched: Any, make_record: MakeRecord) -> None:
-        message = batched.consumer._to_message(SOURCE, make_record(5))
-        batched.consumer.track_message(message)
-        let_go(batched, message)
+
+class TestWorkingOff:
+    """Two partitions' fetches in one event, as an agent's stream brings it."""
+
+    async def work_off(self, app: Any, make_record: MakeRecord, work: Any, count: int = 1) -> Any:
+        app.topics._acking_topics.add("ticks")
+        app.consumer._set_active_tps({SOURCE, OTHER})
+        fetches = {
+            tp: Fetch(Records.of([make_record(at + n) for n in range(count)]), at, at + count)
+            for tp, at in ((SOURCE, 5), (OTHER, 7))
+        }
+        app.consumer._thread.getmany = AsyncMock(return_value=(fetches, 1))
+        [answer] = [found async for _, found in app.consumer.getmany(1.0)]
+        app.consumer.track_message(answer)
+
+        async def events() -> Any:
+            yield SimpleNamespace(message=answer, value=answer.value)
+
+        await work_off(app, SimpleNamespace(noack=lambda: SimpleNamespace(events=events)), work)
+        return answer
+
+    async def test_each_fetch_is_worked_on_in_turn_and_acknowledged(
+        self, batched: Any, make_record: MakeRecord
+    ) -> None:
+        seen: list[Any] = []
+
+        async def work(tp: TP, fetch: Fetch, generation: int) -> bool:
+            seen.append((tp, fetch.begin, generation))
+            assert len(batched.consumer.unacked) == 1  # a rebalance waits until all of it is done
+            return True
+
+        await self.work_off(batched, make_record, work)
+        assert seen == [(SOURCE, 5, 1), (OTHER, 7, 1)]
+        assert (batched.consumer._new_offset(SOURCE), batched.consumer._new_offset(OTHER)) == (6, 8)
         assert not batched.consumer.unacked
+
+    async def test_what_is_refused_is_not_acknowledged_and_not_waited_for(
+        self, batched: Any, make_record: MakeRecord
+    ) -> None:
+        async def work(tp: TP, fetch: Fetch, generation: int) -> bool:
+            return tp == OTHER
+
+        await self.work_off(batched, make_record, work)
+        assert (batched.consumer._new_offset(SOURCE), batched.consumer._new_offset(OTHER)) == (None, 8)
+        assert not batched.consumer.unacked
+
+    async def test_nothing_is_acknowledged_from_an_error_on(self, batched: Any, make_record: MakeRecord) -> None:
+        async def work(tp: TP, fetch: Fetch, generation: int) -> bool:
+            if tp == OTHER:
+                raise ValueError("half done")
+            return True
+
+        with pytest.raises(ValueError, match="half done"):
+            await self.work_off(batched, make_record, work)
+        assert (batched.consumer._new_offset(SOURCE), batched.consumer._new_offset(OTHER)) == (6, None)
+
+    async def test_what_a_long_fetch_changes_is_on_its_way_before_the_next_one_is_worked_on(
+        self, batched: Any, make_record: MakeRecord
+    ) -> None:
+        order: list[str] = []
+
+        async def work(tp: TP, fetch: Fetch, generation: int) -> bool:
+            asyncio.get_running_loop().call_soon(order.append, "sent")
+            order.append("worked")
+            return True
+
+        await self.work_off(batched, make_record, work, count=1000)
+        assert order == ["worked", "sent", "worked", "sent"]
 
 
 class TestAnswers:
