@@ -45,6 +45,14 @@ def collect_seldom() -> None:
     gc.set_threshold(*_COLLECT_AFTER)
 
 
+def take_turns_often() -> None:
+    """Have a thread that computes let another one go on within half a millisecond, not within five.
+
+    The fetches' thread computes little, and whatever it waits for, the next ticks wait for too.
+    """
+    sys.setswitchinterval(0.0005)
+
+
 def leave_on_signals(loop: asyncio.AbstractEventLoop) -> None:
     """Until the worker puts its own handlers in their place, SIGTERM and SIGINT end a process that has done nothing."""
     for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, INTERRUPTED)):

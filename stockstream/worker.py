@@ -36,7 +36,15 @@ from stockstream.logs import Repeats
 from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, Candle, Latest
 from stockstream.settings import Settings
 from stockstream.sources.catalog import source_of
-from stockstream.startup import check_port, claim, collect_seldom, end, leave_on_signals, patiently
+from stockstream.startup import (
+    check_port,
+    claim,
+    collect_seldom,
+    end,
+    leave_on_signals,
+    patiently,
+    take_turns_often,
+)
 from stockstream.tables import Tables, declare
 from stockstream.web import routes
 from stockstream.web.health import Check, live_view_check
@@ -68,6 +76,7 @@ class Worker(faust.Worker):
         except StockstreamError as error:
             end(error)
         collect_seldom()
+        take_turns_often()
         super().execute_from_commandline()
 
     def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
@@ -112,6 +121,7 @@ class Runtime:
             decoder=TickDecoder(self.registry),
             dead_letters=dead_letters,
             candles_sent=lambda *sent: self.live.take_sent(*sent),
+            prices_sent=lambda *sent: self.live.take_sent_prices(*sent),
         )
         self.ingestion = Ingestion(settings, self.app, self.connection, self.registry, self.tables, _now_ms)
         install(

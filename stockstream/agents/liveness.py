@@ -12,7 +12,7 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 
-from stockstream.broker.follower import TopicFollower
+from stockstream.broker.follower import QUIET_FETCH_WAIT_MS, TopicFollower
 from stockstream.core.allocation import ConnectionId
 from stockstream.errors import BadMessage
 
@@ -34,7 +34,9 @@ class Liveness:
         self, connection: Mapping[str, Any], topic: str, *, worker: str, send: Send, now_ms: Callable[[], int]
     ) -> None:
         """``worker`` is a name that no other process ever has."""
-        self.follower = TopicFollower(connection, {topic: None}, take=self._take, now_ms=now_ms)
+        self.follower = TopicFollower(
+            connection, {topic: None}, take=self._take, now_ms=now_ms, fetch_wait_ms=QUIET_FETCH_WAIT_MS
+        )
         self.worker = worker
         self._send = send
         self._known: dict[str, Alive] = {}

@@ -46,6 +46,8 @@ class Outcome:
     candles: list[Candle]
     latest: list[tuple[bytes, bytes]]
     """Symbols and rows of the latest table."""
+    prices: list[Latest | None]
+    """What each of these rows says; None where it was written before and would have to be decoded."""
     letters: list[Letter]
 
 
@@ -127,7 +129,7 @@ class Partition:
         row = self._latest.get(symbol) or self.latest_store.get(symbol.encode())
         return None if row is None else published_part(row)
 
-    def _move_latest(self, intake: Intake, batch: Batch) -> list[tuple[bytes, bytes]]:
+    def _move_latest(self, intake: Intake, batch: Batch) -> list[tuple[bytes, bytes, Latest | None]]:
         """Take the newest prices; those of skipped records are sent again, for a crash may have come in between."""
         newest: dict[str, tuple[Rank, Stamped]] = {}
         for stamped in intake.ticks:
@@ -150,19 +152,19 @@ class Partition:
             accepted = np.flatnonzero(~np.isin(columns.offset + first, refused))
         return [(first + int(columns.offset[index]), columns.tick(index)) for index in newest_of(columns, accepted)]
 
-    def _move_price(self, at: int, tick: Tick) -> tuple[bytes, bytes]:
+    def _move_price(self, at: int, tick: Tick) -> tuple[bytes, bytes, Latest | None]:
         name, latest = tick.symbol.encode(), latest_of(tick, at)
         arriving = encode_row(latest, self._encode_latest(latest))
         row = self._latest.get(tick.symbol) or self.latest_store.get(name)
-        if is_later(arriving, row) or row is None:
+        if row is None or is_later(arriving, row):
             row = arriving
         self._latest[tick.symbol] = row
-        return name, row
+        return name, row, latest if row == arriving else None
 
     def _store(
         self,
         touched: Iterable[Address],
-        latest: list[tuple[bytes, bytes]],
+        moved: list[tuple[bytes, bytes, Latest | None]],
         letters: list[Letter],
         whole: list[Candle],
     ) -> Outcome:
@@ -171,6 +173,7 @@ class Partition:
         for interval, pairs in changes.items():
             if pairs:
                 self.stores[interval].write(pairs)
+        latest = [(symbol, row) for symbol, row, _ in moved]
         if latest:
             self.latest_store.write(latest)
-        return Outcome(changes, candles, latest, letters)
+        return Outcome(changes, candles, latest, [price for _, _, price in moved], letters)

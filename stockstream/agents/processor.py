@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from faust.types import TP
 
@@ -35,6 +35,7 @@ from stockstream.tables import Tables
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 
 REFETCH_TIMEOUT_S = 5.0
 
@@ -66,8 +67,12 @@ class CandleProcessor:
         decoder: TickDecoder,
         dead_letters: DeadLetters,
         candles_sent: Callable[[int, int, Sequence[Candle]], None],
+        prices_sent: Callable[[int, int, Sequence[Latest]], None],
     ) -> None:
-        """``candles_sent`` is told of candles that are in Kafka: partition, offset of the first one, candles."""
+        """``candles_sent`` is told of candles that are in Kafka: partition, offset of the first one, candles.
+
+        And ``prices_sent`` of latest prices, unless one of them is not known without decoding it.
+        """
         self._app = app
         self._tables = tables
         self._rules = rules
@@ -79,6 +84,7 @@ class CandleProcessor:
         self._decoder = decoder
         self._dead_letters = dead_letters
         self._candles_sent = candles_sent
+        self._prices_sent = prices_sent
         self._partitions: dict[int, Partition] = {}
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._next: dict[TP, tuple[int, int]] = {}
@@ -248,18 +254,23 @@ class CandleProcessor:
         await self._log_changes(at_work.latest_store, outcome.latest)
         prices = [(symbol, published_part(row)) for symbol, row in outcome.latest]
         candles = [(candle.symbol.encode(), self._encode_candle(candle)) for candle in outcome.candles]
-        await send_records(self._app, self._latest_topic, tp.partition, prices)
-        await send_records(
-            self._app, self._candles_topic, tp.partition, candles, self._teller(tp.partition, outcome.candles)
-        )
+        tell_prices = self._teller(self._prices_sent, tp.partition, outcome.prices)
+        tell_candles = self._teller(self._candles_sent, tp.partition, outcome.candles)
+        await send_records(self._app, self._latest_topic, tp.partition, prices, tell_prices)
+        await send_records(self._app, self._candles_topic, tp.partition, candles, tell_candles)
 
-    def _teller(self, partition: int, candles: Sequence[Candle]) -> Callable[[int, int], None]:
-        """Tells of ``candles`` as they arrive, in order, a batch at a time; of none after one that did not."""
-        waiting = iter(candles)
+    def _teller(
+        self, told: Callable[[int, int, Sequence[T]], None], partition: int, states: Sequence[T | None]
+    ) -> Callable[[int, int], None]:
+        """Tells of ``states`` as they arrive, in order, a batch at a time; of none after one that did not."""
+        waiting = iter(states)
 
         def tell(base: int, count: int) -> None:
             if not self._app.consumer.poisoned:
-                self._candles_sent(partition, base, list(islice(waiting, count)))
+                batch = list(islice(waiting, count))
+                known = [state for state in batch if state is not None]
+                if len(known) == len(batch):
+                    told(partition, base, known)
 
         return tell
 

@@ -19,8 +19,11 @@ log = logging.getLogger(__name__)
 
 _POLL_MS = 500
 _FETCH_WAIT_MS = 100  # a fetch for quiet partitions holds up the busy ones of its broker no longer than this
+QUIET_FETCH_WAIT_MS = 500  # where all of them are quiet
 _BATCH_RECORDS = 500  # a few ms of decoding, which the event loop can spare
-_LOOK_EVERY_S = 0.05  # in which what we sent ourselves is acknowledged, so that it is stepped over and not read
+# In which what we sent ourselves is acknowledged, so that it is stepped over and not read. While others send nothing
+# it is longer: each look has the broker send what came since, which then is not read.
+_LOOK_EVERY_S, _SELDOM_S = 0.05, 0.2
 _IDLE_PROBE_S = 5.0
 _CONTACT_TIMEOUT_S = 10.0
 _GREATEST_DELAY_S = 10.0
@@ -34,7 +37,7 @@ class TopicFollower(Service):
     ``connection`` are an aiokafka client's arguments; ``topics`` maps names to the seconds of history wanted, by the
     time records were sent (None: from the beginning); ``prepare`` is awaited with the values of a batch before its
     records are taken; ``take`` raises `BadMessage` for what is no record: counted in ``undecodable``, logged and passed
-    over. ``now_ms`` is the wall clock in epoch ms.
+    over. ``now_ms`` is the wall clock in epoch ms. ``fetch_wait_ms`` is how often brokers that have nothing are asked.
 
     ``ready`` turns true, for good, when everything has been read that was there at the start. ``degraded`` says what
     is wrong while Kafka or the registry is away; reading then goes on where it was.
@@ -48,6 +51,7 @@ class TopicFollower(Service):
         take: Callable[[ConsumerRecord], None],
         now_ms: Callable[[], int],
         prepare: Callable[[Sequence[bytes]], Awaitable[None]] | None = None,
+        fetch_wait_ms: int = _FETCH_WAIT_MS,
     ) -> None:
         super().__init__()
         self.ready = False
@@ -58,6 +62,7 @@ class TopicFollower(Service):
         self._prepare = prepare
         self._take = take
         self._now_ms = now_ms
+        self._fetch_wait_ms = fetch_wait_ms
         self._positions: dict[TopicPartition, int] = {}
         self._known: dict[TopicPartition, tuple[int, int]] = {}
         self._failures = 0
@@ -92,7 +97,7 @@ class TopicFollower(Service):
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=_FETCH_WAIT_MS,
+            fetch_max_wait_ms=self._fetch_wait_ms,
         )
         try:
             await consumer.start()
@@ -153,8 +158,13 @@ class TopicFollower(Service):
                 quiet_since_s = time.monotonic()
             if unread:
                 await self._strike_out(consumer, unread)
-            has_more = sum(map(len, batch.values())) >= _BATCH_RECORDS
-            await asyncio.sleep(_LOOK_EVERY_S if self._known and not has_more else 0)  # getmany may not wait
+            await asyncio.sleep(self._pause_s(sum(map(len, batch.values()))))  # getmany may not wait
+
+    def _pause_s(self, count: int) -> float:
+        """How long to let what comes pile up, after ``count`` records."""
+        if not self._known or count >= _BATCH_RECORDS:
+            return 0
+        return _LOOK_EVERY_S if count else _SELDOM_S
 
     def _step(self, consumer: AIOKafkaConsumer) -> None:
         """Go to the end of every stretch that is known, where its beginning has been reached."""

@@ -27,7 +27,7 @@ AT_ONCE = Pace(1, 50)
 """For who has nothing to gather: the first tick after a rest is answered with at once. An idle partition's question
 holds up those asked after it, of the same broker, for no more than the wait."""
 
-_WAITS_MS = {"low": 5, "thrifty": 100}
+_WAITS_MS = {"low": 5, "thrifty": 85}
 
 
 def pace_of(latency_budget: str | int, partition_fetch_bytes: int) -> Pace:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 
-from stockstream.broker.follower import TopicFollower
+from stockstream.broker.follower import QUIET_FETCH_WAIT_MS, TopicFollower
 from stockstream.errors import BadMessage
 from stockstream.models import Subscription, check_symbol
 
@@ -33,7 +33,14 @@ class Subscriptions:
         send: Send,
         now_ms: Callable[[], int],
     ) -> None:
-        self.follower = TopicFollower(connection, {topic: None}, take=self._take, now_ms=now_ms, prepare=prepare)
+        self.follower = TopicFollower(
+            connection,
+            {topic: None},
+            take=self._take,
+            now_ms=now_ms,
+            prepare=prepare,
+            fetch_wait_ms=QUIET_FETCH_WAIT_MS,
+        )
         self.changed = asyncio.Event()
         self._encode = encode
         self._decode = decode

@@ -24,7 +24,7 @@ class LiveView(TopicFollower):
 
     ``ready`` turns true, for good, when everything has been read that was there at the start. ``degraded`` says what
     is wrong while Kafka or the registry is away; the view then answers with what it has and goes on where it was.
-    The worker's own candles come by `take_sent`, all others' from Kafka.
+    The worker's own states come by `take_sent` and `take_sent_prices`, all others' from Kafka.
     ``hub`` tells live clients of every state that is taken in.
     """
 
@@ -49,7 +49,7 @@ class LiveView(TopicFollower):
         )
         self.hub = Hub()
         self.recent = Recent(history_s, self.hub.publish)
-        self._candles_topic = candles_topic
+        self._candles_topic, self._latest_topic = candles_topic, latest_topic
         self._decode_candle = decode_candle
         self._decode_latest = decode_latest
 
@@ -75,6 +75,12 @@ class LiveView(TopicFollower):
         for candle in candles:
             self.recent.put_candle(candle)
         self.step_over(self._candles_topic, partition, offset, offset + len(candles))
+
+    def take_sent_prices(self, partition: int, offset: int, prices: Sequence[Latest]) -> None:
+        """The same of latest prices."""
+        for price in prices:
+            self.recent.put_latest(price)
+        self.step_over(self._latest_topic, partition, offset, offset + len(prices))
 
     def _keep(self, record: ConsumerRecord) -> None:
         if record.topic == self._candles_topic:

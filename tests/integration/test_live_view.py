@@ -234,6 +234,20 @@ async def test_what_the_worker_sent_itself_is_not_read_and_all_around_it_is(publ
     assert view.undecodable <= 1  # the stretch at 6, unless it was reached before another one was told
 
 
+async def test_its_own_prices_are_not_read_and_others_are(published: Published, run: Run) -> None:
+    published.create(partitions=1)
+    view = published.view()
+    published.put_latest(latest("ETH-USD"))
+    published.cluster.topics.produce(published.latest, [(b"", b"unreadable")] * 2)  # stands for its own
+    view.take_sent_prices(0, 1, [latest("BTC-USD", 1), latest("BTC-USD", 2)])
+    await run(view)
+    await caught_up(view)
+    published.put_latest(latest("AAPL"))
+    await wait_until_async(lambda: "AAPL" in view.latest, DEADLINE_S, "another worker's price")
+    assert {symbol: price.version for symbol, price in view.latest.items()} == {"ETH-USD": 1, "BTC-USD": 2, "AAPL": 1}
+    assert view.undecodable == 0
+
+
 async def test_its_own_candles_of_an_earlier_topic_hide_none_of_a_new_one(published: Published, run: Run) -> None:
     published.create(partitions=1)
     view = published.view()

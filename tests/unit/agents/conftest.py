@@ -184,6 +184,12 @@ def told() -> list[tuple[int, int, list[Candle]]]:
 
 
 @pytest.fixture
+def told_prices() -> list[tuple[int, int, list[Latest]]]:
+    """The same of prices."""
+    return []
+
+
+@pytest.fixture
 def processor(
     app: Any,
     tables: Tables,
@@ -192,6 +198,7 @@ def processor(
     encode_latest: Callable[[Latest], bytes],
     letters: Any,
     told: list[tuple[int, int, list[Candle]]],
+    told_prices: list[tuple[int, int, list[Latest]]],
 ) -> CandleProcessor:
     return CandleProcessor(
         app,
@@ -205,6 +212,7 @@ def processor(
         decoder=decoder,
         dead_letters=letters,
         candles_sent=lambda partition, offset, candles: told.append((partition, offset, list(candles))),
+        prices_sent=lambda partition, offset, prices: told_prices.append((partition, offset, list(prices))),
     )
 
 

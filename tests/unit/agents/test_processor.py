@@ -87,6 +87,28 @@ class TestTelling:
         sent = [(candle.interval, candle.window_start) for _, _, candles in told for candle in candles]
         assert sent == [tuple(json.loads(value)[:2]) for _, value in app.producer.sent["candles"]]
 
+    async def test_is_of_prices_too(
+        self, processor: CandleProcessor, app: Any, make_record: MakeRecord, told_prices: list[tuple[int, int, Any]]
+    ) -> None:
+        app.producer.skipped["latest"] = 100
+        await processor.process(SOURCE, fetch(make_record(0), make_record(1), make_record(2, symbol="B", key=b"B")), 1)
+        await asyncio.sleep(0)
+        [(partition, offset, prices)] = told_prices
+        assert (partition, offset) == (0, 100)
+        assert [(price.symbol.encode(), f"{price.symbol} {price.price}".encode()) for price in prices] == (
+            app.producer.sent["latest"]
+        )
+
+    async def test_is_not_of_prices_that_would_have_to_be_decoded(
+        self, processor: CandleProcessor, app: Any, make_record: MakeRecord, told_prices: list[tuple[int, int, Any]]
+    ) -> None:
+        """They are followed in Kafka, as others' are."""
+        await processor.process(SOURCE, fetch(make_record(5)), 1)
+        await processor.process(SOURCE, fetch(make_record(6, event_time=0, price=1.0)), 1)
+        await asyncio.sleep(0)
+        assert len(app.producer.sent["latest"]) == 2
+        assert [offset for _, offset, _ in told_prices] == [0]
+
     async def test_ends_with_a_batch_that_did_not_arrive(
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord, told: Told
     ) -> None:
