@@ -102,9 +102,9 @@ class TestTelling:
     async def test_is_not_of_prices_that_would_have_to_be_decoded(
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord, told_prices: list[tuple[int, int, Any]]
     ) -> None:
-        """They are followed in Kafka, as others' are."""
-        await processor.process(SOURCE, fetch(make_record(5)), 1)
-        await processor.process(SOURCE, fetch(make_record(6, event_time=0, price=1.0)), 1)
+        """An earlier tick has the newest price sent once more, which is then read in Kafka, as others' are."""
+        await processor.process(SOURCE, fetch(make_record(0)), 1)
+        await processor.process(SOURCE, fetch(make_record(1, event_time=20_000 * 86_400_000 - 60_000)), 1)
         await asyncio.sleep(0)
         assert len(app.producer.sent["latest"]) == 2
         assert [offset for _, offset, _ in told_prices] == [0]
