@@ -45,8 +45,8 @@ def fetch_apart(consumer: Any, pace: Callable[[], Pace] | None = None) -> None:
     """Have a started consumer's fetches use connections that carry nothing else, and go at a ``pace`` or at its own.
 
     A broker answers the requests of a connection in turn: what a new owner of partitions asks first, where they begin
-    and end, would each time wait for as long as brokers gather ticks. With a ``pace``, after an answer without records the broker is
-    asked for the next one `AT_ONCE`, so that it is not asked again and again for nothing.
+    and end, would each time wait for as long as brokers gather ticks. With a ``pace``, after an answer without records
+    the broker is asked for the next one `AT_ONCE`, so that it is not asked again and again for nothing.
     """
     consumer._fetcher._client = _FetchClient(consumer._client, pace)
 
