@@ -17,7 +17,7 @@ from stockstream.sinks.clickhouse import ClickHouseSink
 MAX_WAITING_ANSWERS = 3
 """How many answers to fetches wait for the candle agent. Beside them are the one that it works on, the one that was
 taken, and the one that the client holds; each may bring `broker.client_thread.ANSWER_FETCHES` times
-``partition_fetch_bytes`` of every broker. So ticks take up ``6 * 8 * brokers * partition_fetch_bytes``, times what
+``partition_fetch_bytes`` of every broker. So ticks take up ``6 * 4 * brokers * partition_fetch_bytes``, times what
 compression had saved."""
 
 _ANY_HOST = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to

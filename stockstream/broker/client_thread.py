@@ -23,7 +23,7 @@ from stockstream.broker.taken import Taken
 
 log = logging.getLogger(__name__)
 
-ANSWER_FETCHES = 8
+ANSWER_FETCHES = 4
 """How many partitions' greatest fetches one answer of a broker may bring."""
 
 

@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     retention_s: Count = 172_800
     epoch: Epoch = 0
     latency_budget: LatencyBudget = "low"
-    partition_fetch_bytes: Count = 524_288
+    partition_fetch_bytes: Count = 2_097_152
     commit_interval_s: Seconds = 1.0
     session_timeout_s: Seconds = 10.0
     heartbeat_interval_s: Seconds = 1.0

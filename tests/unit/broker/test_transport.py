@@ -13,7 +13,7 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from stockstream.broker import transport
-from stockstream.broker.client_thread import ClientThread
+from stockstream.broker.client_thread import ANSWER_FETCHES, ClientThread
 from stockstream.broker.pace import AT_ONCE, Pace
 from stockstream.broker.taken import Fetch
 from stockstream.broker.transport import (
@@ -236,7 +236,7 @@ class TestFetching:
         thread = ClientThread(batched.consumer, loop=batched.loop, beacon=batched.consumer.beacon)
         thread.thread_loop.close()  # the thread never runs
         client = thread._create_worker_consumer(batched.transport)
-        assert client._fetch_max_bytes == 8 * client._max_partition_fetch_bytes
+        assert client._fetch_max_bytes == ANSWER_FETCHES * client._max_partition_fetch_bytes
         await client.stop()
 
     @pytest.mark.parametrize(("generation", "pace"), [(1, Pace(1000, 250)), (2, AT_ONCE)])
