@@ -7,6 +7,7 @@ upper bits of its version, which counts the records of a log. What differs from 
 from __future__ import annotations
 
 import struct
+from operator import index
 
 from stockstream.codecs.optional import optional_tail, text, varint
 from stockstream.codecs.remembered import Remembered
@@ -66,7 +67,7 @@ class CandleWriter:
         if volume is None or vwap is None or trades is None:
             amounts = zip(self._amounts, (volume, vwap, trades), strict=True)
             return _PRICES(*prices) + b"".join([written(amount) for written, amount in amounts])
-        return _PRICES_AND_AMOUNTS(*prices, _PRESENT, volume, _PRESENT, vwap, _PRESENT) + self._trades[trades]
+        return _PRICES_AND_AMOUNTS(*prices, _PRESENT, volume, _PRESENT, vwap, _PRESENT) + self._trades[index(trades)]
 
 
 def _high_bits(bits: int) -> bytes:

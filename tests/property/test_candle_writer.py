@@ -74,3 +74,12 @@ def test_a_value_of_another_type_is_written_as_fastavro_does_or_refused_by_both(
             ENCODER(candle)
     else:
         assert ENCODER(candle) == expected
+
+
+def test_a_float_is_not_taken_for_the_number_of_trades_that_it_equals() -> None:
+    candle = Candle("S", "1m", "regular", 60_000, 120_000, 1.0, 2.0, 1.0, 2.0, 3.0, 1.5, 4, True, 9, 60_000, 120_000)
+    ENCODER(candle)
+    candle.trades = 4.0  # type: ignore[assignment]  # that is what is tested
+    for encode in (by_fastavro, ENCODER):
+        with pytest.raises(ValueError, match="do not match"):
+            encode(candle)
