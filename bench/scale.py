@@ -19,6 +19,8 @@ from bench.servers import Servers, started
 from bench.worker import BACKLOG, NOBODY, measure, published, system_of
 
 BURST = 20
+# Some 4,500 ticks: fewer bursts than the fewest symbols, so that a fetch holds none of them twice.
+FETCH = {"partition_fetch_bytes": "131072"}
 SYMBOLS = (300, 1_000, 10_000, 100_000)
 PARTITIONS = (4, 48)
 SYMBOLS_OF_PARTITIONS = 10_000
@@ -64,7 +66,7 @@ def main() -> None:
 def run(servers: Servers, workload: Workload) -> Size:
     """The worker over one workload."""
     reference = servers.candles_of(workload)
-    with system_of(servers, workload, NOBODY, sink_enabled="false", **BACKLOG) as system:
+    with system_of(servers, workload, NOBODY, sink_enabled="false", **BACKLOG, **FETCH) as system:
         worker = system.start(wait=False)
         measured: Run = measure(system, workload, worker)
         held_mb = rss_mb(worker.pid)
