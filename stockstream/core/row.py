@@ -251,22 +251,19 @@ def _decoded(clock: bytes) -> str:
 
 
 def _deltas(ascending: list[int]) -> bytes:
+    """Their number and differences, as varints."""
     if not ascending:
         return _NO_DELTAS
     out = bytearray()
-    _write_varint(out, len(ascending))
-    previous = 0
-    for value in ascending:
-        _write_varint(out, value - previous)
+    previous = -len(ascending)  # the number comes out as the first difference
+    for value in (0, *ascending):
+        delta = value - previous
         previous = value
+        while delta > 127:
+            out.append(delta & 127 | 128)
+            delta >>= 7
+        out.append(delta)
     return bytes(out)
-
-
-def _write_varint(out: bytearray, value: int) -> None:
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
 
 
 def _read_deltas(data: bytes, pos: int) -> tuple[list[int], int]:

@@ -36,29 +36,22 @@ def stamped_reader(columns: Columns, base: int, indices: Ints) -> Callable[[], l
 class Run:
     """The accepted trades and snapshots of one symbol.
 
-    ``windows`` are those of every interval, ascending, at least one. ``is_plain``: all are trades of one venue, and
-    none of them has to be looked at by itself. Only then are those of longer intervals right.
+    ``windows`` are those of every interval, ascending, at least one; ``minutes`` those of the ledger. ``is_plain``: all
+    are trades of one venue, and none of them has to be looked at by itself. Only then are those of longer intervals
+    right. ``clock`` is the one that the first minute's ticks move; of a plain run all do.
     """
 
     key: Key
     windows: Mapping[str, Sequence[Figures]]
+    minutes: Sequence[Figures]
     is_plain: bool
+    clock: str
     ticks: Sorted
-
-    @property
-    def minutes(self) -> Sequence[Figures]:
-        """The windows of the ledger."""
-        return self.windows[LEDGER]
 
     @property
     def first(self) -> int:
         """The stamp of the first tick in the log."""
         return min([minute.first for minute in self.minutes])
-
-    @property
-    def clock(self) -> str:
-        """The clock that the first minute's ticks move; of a plain run all do."""
-        return self.ticks.clocks[self.minutes[0].venue]
 
     def clocks(self) -> dict[str, int]:
         """The clocks that the ticks move, and how far, epoch ms."""
@@ -98,9 +91,14 @@ def runs_of(minutes: Windows, ticks: Sorted) -> Iterator[Run]:
     for stretch in stretches:
         begin, end = stretch[0]
         venues = minutes.venue[begin:end]
+        windows = {
+            interval: figures[interval][low:high] for interval, (low, high) in zip(columns, stretch, strict=True)
+        }
         yield Run(
             (ticks.columns.symbols[int(minutes.symbol[begin])], REGULAR),
-            {interval: figures[interval][low:high] for interval, (low, high) in zip(columns, stretch, strict=True)},
+            windows,
+            windows[LEDGER],
             bool(plain[begin:end].all() and (venues == venues[0]).all()),
+            ticks.clocks[int(venues[0])],
             ticks,
         )
