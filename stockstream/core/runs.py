@@ -59,8 +59,9 @@ class Run:
         if self.is_plain:
             moved[self.clock] = max([minute.reached_ms for minute in self.minutes])
             return moved
-        for _, piece in self.pieces():
-            for name, reached_ms in piece.clocks:
+        for minute in self.minutes:
+            plain = [(self.ticks.clocks[minute.venue], minute.reached_ms)]
+            for name, reached_ms in self._piece(minute).clocks if minute.is_odd else plain:
                 moved[name] = max(reached_ms, moved.get(name, reached_ms))
         return moved
 
