@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
@@ -69,9 +70,16 @@ def run(plan: Plan, servers: Servers) -> Report:
         except _Wrong:
             report.logs = system.root
         except Exception as error:
-            report.failure, report.logs = repr(error), system.root
+            report.failure, report.logs = f"{error!r}{_places(error)}", system.root
     report.took_s = time.monotonic() - began_s
     return report
+
+
+def _places(error: Exception) -> str:
+    """Where of our own code an error came from; some have no message."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames if "site-packages" not in frame.filename]
+    return f" at {', '.join(ours[-4:])}"
 
 
 class _Wrong(Exception):
