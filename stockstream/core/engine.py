@@ -30,8 +30,6 @@ from stockstream.core.volume import next_counted
 from stockstream.core.watermark import Clocks
 from stockstream.models import Candle, Verdict
 
-_END_OF_TIME = 1 << 62
-
 
 @dataclass(slots=True)
 class Applied:
@@ -330,7 +328,7 @@ class Engine:
         if known is not None:
             return known != topic_id
         for interval in INTERVALS_MS:
-            newest = self.rows.before((interval, key, _END_OF_TIME))
+            newest = self.rows.series(interval, key).newest
             row = None if newest is None else self.rows.get((interval, key, newest))
             if row is not None:
                 self._topics[key] = row.topic_id  # for good: a symbol's newest row stays

@@ -15,8 +15,6 @@ from stockstream.core.rows import Address, Key, Rows, Series
 from stockstream.core.runs import Run
 from stockstream.core.volume import preceding
 
-_END_OF_TIME = 1 << 62
-
 
 class Retention:
     """Forgets rows that ended ``keep_ms`` before their symbol's newest row begins, but for the last of them.
@@ -42,7 +40,7 @@ class Retention:
         """Whether `expired` has to look at the ticks of a run."""
         if self._keep_ms is None:
             return False
-        stored = self._rows.before((LEDGER, key, _END_OF_TIME))
+        stored = self._rows.series(LEDGER, key).newest
         newest = max(run.minutes[-1].start_ms, -1 if stored is None else stored)
         return run.minutes[0].start_ms < newest - self._keep_ms
 
@@ -55,7 +53,7 @@ class Retention:
         for key, minute in pieces:
             minutes.setdefault(key, []).append(minute)
         for key, starts in minutes.items():
-            stored = self._rows.before((LEDGER, key, _END_OF_TIME))
+            stored = self._rows.series(LEDGER, key).newest
             newest = max(starts) if stored is None else max(max(starts), stored)
             if min(starts) < newest - self._keep_ms:
                 ticks = sorted(
@@ -76,7 +74,7 @@ class Retention:
 
     def _newest_before(self, key: Key, stamp: int, above: int) -> int | None:
         """Start of the newest window, beginning after ``above``, that a tick before ``stamp`` in the log has opened."""
-        reached = self._rows.before((LEDGER, key, _END_OF_TIME))
+        reached = self._rows.series(LEDGER, key).newest
         while reached is not None and reached > above:
             row = self._rows.get((LEDGER, key, reached))
             if row is not None and 0 <= row.first_stamp < stamp:
