@@ -46,12 +46,22 @@ class CandleWriter:
     def __call__(self, candle: Candle) -> bytes:
         """Return the framed bytes of ``candle``."""
         bounds, version = self._bounds, candle.version
+        volume, vwap, trades = candle.volume, candle.vwap, candle.trades
         high_bits = version >> _LOW_BITS
+        if volume is None or vwap is None or trades is None:
+            amounts = zip(self._amounts, (volume, vwap, trades), strict=True)
+            figures = _PRICES(candle.open, candle.high, candle.low, candle.close)
+            figures += b"".join([written(amount) for written, amount in amounts])
+        else:
+            figures = _PRICES_AND_AMOUNTS(
+                candle.open, candle.high, candle.low, candle.close, _PRESENT, volume, _PRESENT, vwap, _PRESENT
+            )
+            figures += self._trades[index(trades)]
         return b"".join(
             (
                 self._names[candle.symbol, candle.interval, candle.session],
                 bounds[candle.window_start, candle.window_end],
-                self._figures(candle),
+                figures,
                 _TRUE if candle.is_closed else _FALSE,
                 _LOW(version << 1 & 0x7F | version << 2 & 0x7F00 | 0x8080) + self._high_bits[high_bits]
                 if high_bits
@@ -60,14 +70,6 @@ class CandleWriter:
                 self._flags[candle.partial, candle.gap, candle.corrected, candle.state],
             )
         )
-
-    def _figures(self, candle: Candle) -> bytes:
-        volume, vwap, trades = candle.volume, candle.vwap, candle.trades
-        prices = candle.open, candle.high, candle.low, candle.close
-        if volume is None or vwap is None or trades is None:
-            amounts = zip(self._amounts, (volume, vwap, trades), strict=True)
-            return _PRICES(*prices) + b"".join([written(amount) for written, amount in amounts])
-        return _PRICES_AND_AMOUNTS(*prices, _PRESENT, volume, _PRESENT, vwap, _PRESENT) + self._trades[index(trades)]
 
 
 def _high_bits(bits: int) -> bytes:

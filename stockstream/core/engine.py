@@ -18,7 +18,7 @@ from stockstream.core.controls import mark, new_row
 from stockstream.core.interval import INTERVALS_MS, session_bounds
 from stockstream.core.merge import Line, Open, merge_into, share_of
 from stockstream.core.piece import Piece, Stamped, piece_of
-from stockstream.core.plain_runs import is_ahead, merge_window, new_plain_row, write_whole
+from stockstream.core.plain_runs import Ahead, is_ahead, merge_window, new_plain_row, write_whole
 from stockstream.core.publish import candle_of
 from stockstream.core.reduce import add_columns
 from stockstream.core.retention import Retention
@@ -115,8 +115,11 @@ class Engine:
         applied = Applied(batch)
         self._refuse(topic_id, batch)
         self._move_clocks(batch, now_ms)
+        ahead: dict[str, list[Ahead]] = {interval: [] for interval in INTERVALS_MS}
         for run in batch.runs.values():
-            self._apply_run(topic_id, run, applied)
+            self._apply_run(topic_id, run, applied, ahead)
+        for of_interval in ahead.values():
+            self._write_ahead(topic_id, of_interval, applied)
         lines: dict[Key, list[Line]] = {}
         for (key, minute), piece in batch.pieces.items():
             found = lines.get(key)
@@ -230,13 +233,13 @@ class Engine:
     def _lines(self, key: Key) -> list[Line]:
         return [Line(self.rows.series(interval, key)) for interval in INTERVALS_MS]
 
-    def _apply_run(self, topic_id: int, run: Run, applied: Applied) -> None:
-        """Merge the ticks of one symbol."""
+    def _apply_run(self, topic_id: int, run: Run, applied: Applied, ahead: Mapping[str, list[Ahead]]) -> None:
+        """Merge the ticks of one symbol; what is left to write of a plain run is added to ``ahead``, by interval."""
         series = [self.rows.series(interval, run.key) for interval in INTERVALS_MS]
         # While the log is read again windows are held back; then nothing can be closed at once.
         if run.is_plain and topic_id not in self._ahead and is_ahead(run, series):
             for each in series:
-                self._apply_windows(topic_id, each, run, applied)
+                ahead[each.interval].append(self._merge_newest(each, run, applied))
             return
         lines = [Line(each) for each in series]
         for (_, minute), piece in run.pieces():
@@ -244,9 +247,9 @@ class Engine:
         for line in lines:
             self._keep(line, applied)
 
-    def _apply_windows(self, topic_id: int, series: Series, run: Run, applied: Applied) -> None:
-        """Merge a plain run's windows of one interval, and write at once what the batch both opens and ends."""
-        windows, newest, clock, last = run.windows[series.interval], series.newest, run.clock, applied.batch.last
+    def _merge_newest(self, series: Series, run: Run, applied: Applied) -> Ahead:
+        """Merge the window of a plain run whose row is there already, if there is one; tells of those that follow."""
+        windows, newest, clock = run.windows[series.interval], series.newest, run.clock
         row = None if newest is None else series.get(newest)
         started_ms = 0 if row is None else max(row.start_ms, row.joined_ms)
         begin, end, ended_ms = 0, len(windows), self.clocks.ended_ms(clock)
@@ -258,12 +261,19 @@ class Engine:
             self._put(series, newest, row, applied)
         while end > begin and session_bounds(series.interval, windows[end - 1].start_ms)[1] > ended_ms:
             end -= 1
-        if begin < end:
-            applied.whole += write_whole(series, windows[begin:end], topic_id, last, started_ms, clock)
-        for window in windows[end:]:
-            self._put(series, window.start_ms, new_plain_row(topic_id, window, started_ms, clock), applied)
-        if begin < len(windows):
-            self._retention.evict(series, windows[-1].start_ms, last, self.committed)
+        return Ahead(series, run, begin, end, started_ms)
+
+    def _write_ahead(self, topic_id: int, ahead: Sequence[Ahead], applied: Applied) -> None:
+        """Write the rows of new windows, all of one interval: those that are over as closed ones, at once."""
+        last = applied.batch.last
+        applied.whole += write_whole(ahead, topic_id, last)
+        for each in ahead:
+            windows, clock = each.run.windows[each.series.interval], each.run.clock
+            for window in windows[each.end :]:
+                row = new_plain_row(topic_id, window, each.started_ms, clock)
+                self._put(each.series, window.start_ms, row, applied)
+            if each.begin < len(windows):
+                self._retention.evict(each.series, windows[-1].start_ms, last, self.committed)
 
     def _put(self, series: Series, start: int, row: Row, applied: Applied) -> None:
         """Store a row that was merged into, and have it closed in time."""

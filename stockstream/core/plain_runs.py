@@ -8,16 +8,25 @@ is sure; every other goes the long way, which decides what is right.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from stockstream.core.columns import Floats
 from stockstream.core.merge import take
-from stockstream.core.partial import E8, vwap_of
+from stockstream.core.partial import E8
 from stockstream.core.publish import window_bounds
 from stockstream.core.row import Row, candle_version, encoded_whole
 from stockstream.core.rows import Series
 from stockstream.core.runs import Run
 from stockstream.core.trade_ids import TradeIds
-from stockstream.core.windows import Figures
+from stockstream.core.windows import Figures, Windows
 from stockstream.models import Candle
+
+_EXACT_UNITS = 2**53 // E8 - 1  # below it whole units and what is left of another, in 1e-8, are exact as a double
 
 
 def is_ahead(run: Run, series: Sequence[Series]) -> bool:
@@ -56,32 +65,74 @@ def new_plain_row(topic_id: int, window: Figures, started_ms: int, clock: str) -
     )  # fmt: skip
 
 
-def write_whole(
-    series: Series, windows: Sequence[Figures], topic_id: int, closed_at: int, started_ms: int, clock: str
-) -> list[Candle]:
-    """Append the closed rows of windows of a plain run to a series; returns their candles.
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """The windows of a plain run in one interval that no row has seen; those from ``begin`` up to ``end`` are over.
 
-    ``closed_at`` is how far the log has been read; ``started_ms`` as for `new_plain_row`.
+    ``started_ms`` as for `new_plain_row`.
     """
-    interval, (symbol, session) = series.interval, series.key
-    candles = []
-    for (
-        start, _, _, _, first, last, _, _, opening, closing, high, low, units, rest_e8, turnover, turnover_low, trades,
-        _, ids,
-    ) in windows:  # fmt: skip
-        volume_e8 = units * E8 + rest_e8
-        series.append_encoded(
-            start,
-            encoded_whole(
-                topic_id, last, first, closed_at, started_ms, clock, ids,
-                opening, closing, high, low, volume_e8, turnover, turnover_low, trades,
-            ),
-        )  # fmt: skip
-        end, opens, closes = window_bounds(interval, start)
-        candle = Candle(
-            symbol, interval, session, start, end,
-            opening[3], high, low, closing[3], volume_e8 / E8, vwap_of(high, low, volume_e8, turnover + turnover_low),
-            trades, True, candle_version(last, True), opens, closes, False, False, False, "closed",
-        )  # fmt: skip
-        candles.append(candle)
-    return candles
+
+    series: Series
+    run: Run
+    begin: int
+    end: int
+    started_ms: int
+
+
+def write_whole(ahead: Sequence[Ahead], topic_id: int, closed_at: int) -> list[Candle]:
+    """Append the closed rows of windows that are over to their series, all of one interval; returns their candles.
+
+    ``closed_at`` is how far the log has been read.
+    """
+    ahead = [each for each in ahead if each.begin < each.end]
+    if not ahead:
+        return []
+    interval = ahead[0].series.interval
+    begins = [each.run.begins[interval] for each in ahead]
+    counts = [each.end - each.begin for each in ahead]
+    at = [np.arange(begin + each.begin, begin + each.end) for begin, each in zip(begins, ahead, strict=True)]
+    windows = ahead[0].run.columns[interval].of(np.concatenate(at))
+    volume_e8, volume = _volumes(windows)
+    started_ms = np.repeat([each.started_ms for each in ahead], counts)
+    clocks = _repeated([each.run.clock for each in ahead], counts)
+    starts = windows.start_ms.tolist()
+    encoded = encoded_whole(topic_id, closed_at, windows, volume_e8, started_ms, clocks)
+    done = 0
+    for each, count in zip(ahead, counts, strict=True):
+        each.series.append_encoded(starts[done : done + count], encoded[done : done + count])
+        done += count
+    ends, opens, closes = zip(*[window_bounds(interval, start) for start in starts], strict=True)
+    return list(
+        map(  # by place: naming twenty fields takes longer than all the rest
+            Candle,
+            _repeated([each.run.key[0] for each in ahead], counts), repeat(interval),
+            _repeated([each.run.key[1] for each in ahead], counts), starts, ends,
+            windows.open["price"].tolist(), windows.high.tolist(), windows.low.tolist(),
+            windows.close["price"].tolist(), volume.tolist(), _vwaps(windows, volume), windows.trades.tolist(),
+            repeat(True), candle_version(windows.last, True).tolist(), opens, closes,
+            repeat(False), repeat(False), repeat(False), repeat("closed"),
+        )
+    )  # fmt: skip
+
+
+def _repeated(items: Sequence[str], counts: Sequence[int]) -> list[str]:
+    return list(chain.from_iterable(map(repeat, items, counts)))
+
+
+def _volumes(windows: Windows) -> tuple[NDArray[Any], Floats]:
+    """The volume of each, exact in units of 1e-8, and the nearest double of it."""
+    if int(windows.units.max()) < _EXACT_UNITS:
+        volume_e8 = windows.units * E8 + windows.rest_e8
+        return volume_e8, volume_e8 / E8
+    exact = windows.units.astype(object) * E8 + windows.rest_e8
+    return exact, np.array([volume / E8 for volume in exact.tolist()])
+
+
+def _vwaps(windows: Windows, volume: Floats) -> list[float | None]:
+    """As `vwap_of`."""
+    is_traded = volume > 0
+    mean = (windows.turnover + windows.turnover_low) / np.where(is_traded, volume, 1.0)
+    vwaps: list[float | None] = np.where(mean < windows.low, windows.low, np.minimum(windows.high, mean)).tolist()
+    for place in np.flatnonzero(~is_traded).tolist():
+        vwaps[place] = None
+    return vwaps

@@ -16,11 +16,11 @@ from stockstream.core.batch import Batch
 from stockstream.core.columns import QUOTE, SNAPSHOT, TRADE, Bools, Columns, Floats, Ints
 from stockstream.core.grouping import Groups, grouped
 from stockstream.core.interval import INTERVALS_MS, LEDGER, REGULAR
-from stockstream.core.partial import E8, Cumulative, Edge
+from stockstream.core.partial import E8, Cumulative
 from stockstream.core.piece import Piece, clock_name
 from stockstream.core.runs import Sorted, runs_of, stamped_reader
 from stockstream.core.verdict import Policy
-from stockstream.core.windows import Windows, sums
+from stockstream.core.windows import EDGE, Edges, Windows, sums
 
 _MINUTE_MS = INTERVALS_MS[LEDGER]
 _GREATEST_SUMMED_SIZE = 1e12  # sums of as many sizes as fit into a batch stay below 2**63
@@ -135,9 +135,7 @@ class _Ids:
         return (self._bounds[begin:end] for begin, end in pairwise(self._begins))
 
 
-def _edges(
-    groups: Groups, columns: Columns, base: int, is_trade: Bools, price: Floats
-) -> tuple[list[Edge], list[Edge]]:
+def _edges(groups: Groups, columns: Columns, base: int, is_trade: Bools, price: Floats) -> tuple[Edges, Edges]:
     """The first and the last tick of each group, by time and what orders ticks of one time."""
     order = groups.order
     time, offset, trade_id = columns.event_time[order], columns.offset[order], columns.trade_id[order]
@@ -159,11 +157,10 @@ def _edges(
         ends = np.cumsum((groups.ends - groups.starts)[disordered])
         last[disordered] = ordered[ends - 1]
         first[disordered] = ordered[np.concatenate([[0], ends[:-1]])]
-    first_edges, last_edges = (
-        list(zip(time[at].tolist(), rank[at].tolist(), received[at].tolist(), price[at].tolist(), strict=True))
-        for at in (first, last)
-    )
-    return first_edges, last_edges
+    edges = np.empty(2 * len(first), EDGE)
+    at = np.concatenate((first, last))
+    edges["time"], edges["order"], edges["received"], edges["price"] = time[at], rank[at], received[at], price[at]
+    return edges[: len(first)], edges[len(first) :]
 
 
 def _cumulative(groups: Groups, columns: Columns, stamps: Ints) -> list[Cumulative | None]:

@@ -15,11 +15,20 @@ Layout (little endian), version 1::
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any, TypeVar
 
-from stockstream.core.partial import Cumulative, Edge, Partial
+import numpy as np
+from numpy.typing import NDArray
+
+from stockstream.core.columns import Ints
+from stockstream.core.partial import Cumulative, Partial
 from stockstream.core.trade_ids import TradeIds
+from stockstream.core.windows import Windows
+
+_Place = TypeVar("_Place", int, Ints)
 
 LAYOUT_VERSION = 1
 OFFSET_BITS = 55
@@ -35,6 +44,20 @@ _BASELINE = struct.Struct("<qqq")
 _CLOSED_AT = struct.Struct("<q")
 _CLOSED_AT_POS = 22
 _NO_DELTAS = b"\0"
+_LOW_BITS = 14  # of a varint: its first two bytes
+_TWO_BYTES = struct.Struct("<H").pack
+
+# `_HEAD` and `_PRICES` once more, as columns.
+_HEADS = np.dtype(
+    [("layout", "u1"), ("flags", "u1"), ("topic_id", "<u4")]
+    + [(name, "<i8") for name in ("stamp", "first_stamp", "closed_at", "start_ms", "joined_ms", "gap_until_ms")]
+    + [("clock_bytes", "u1")]
+)
+_PRICED_PART = np.dtype(
+    [(name, "<f8") for name in ("open", "high", "low", "close")]
+    + [(f"{side}_{name}", "<i8") for side in ("open", "close") for name in ("time", "order", "received")]
+    + [("volume_low", "<u8"), ("volume_high", "<i8"), ("turnover", "<f8"), ("turnover_low", "<f8"), ("trades", "<i8")]
+)
 
 Baseline = tuple[int, int, int]
 """A closing cumulative volume: (event time ms, volume, stamp of the record that brought it)."""
@@ -45,7 +68,7 @@ def stamp(epoch: int, offset: int) -> int:
     return epoch << OFFSET_BITS | offset
 
 
-def candle_version(at: int, closed: bool) -> int:
+def candle_version(at: _Place, closed: bool) -> _Place:
     """The published version: epoch (8 bits), closed (1), source offset (55). A closed candle beats a forming one."""
     return (at >> OFFSET_BITS << OFFSET_BITS) + at + (closed << OFFSET_BITS)
 
@@ -178,41 +201,36 @@ class Row:
 
 
 def encoded_whole(
-    topic_id: int,
-    stamp: int,
-    first_stamp: int,
-    closed_at: int,
-    start_ms: int,
-    clock: str,
-    ids: list[int],
-    first: Edge,
-    last: Edge,
-    high: float,
-    low: float,
-    volume_e8: int,
-    turnover: float,
-    turnover_low: float,
-    trades: int,
-) -> bytes:
-    """The stored bytes of a row of trades that was opened and closed at once, and knows of nothing else: no `Row`.
+    topic_id: int, closed_at: int, windows: Windows, volume_e8: NDArray[Any], start_ms: Ints, clocks: Sequence[str]
+) -> list[bytes]:
+    """The stored bytes of rows of trades that were opened and closed at once, and know of nothing else: no `Row` each.
 
-    The arguments are named as the fields of `Row` and `Partial` are.
+    The arguments are named as the fields of `Row` are; the last three are columns, one entry a window.
     """
-    name = _encoded(clock)
-    return b"".join(
-        (
-            _HEAD.pack(
-                LAYOUT_VERSION, _CLOSED | _PRICED, topic_id, stamp, first_stamp, closed_at, start_ms, 0, 0, len(name)
-            ),
-            name,
-            _deltas(ids),
-            _NO_DELTAS,
-            _PRICES.pack(
-                first[3], high, low, last[3], *first[:3], *last[:3],
-                volume_e8 & _LOW_64, volume_e8 >> 64, turnover, turnover_low, trades,
-            ),
-        )
-    )  # fmt: skip
+    names = list(map(_encoded, clocks))
+    heads, prices = np.zeros(len(names), _HEADS), np.zeros(len(names), _PRICED_PART)
+    heads["layout"], heads["flags"], heads["topic_id"] = LAYOUT_VERSION, _CLOSED | _PRICED, topic_id
+    heads["stamp"], heads["first_stamp"], heads["closed_at"] = windows.last, windows.first, closed_at
+    heads["start_ms"], heads["clock_bytes"] = start_ms, list(map(len, names))
+    for side, edges in (("open", windows.open), ("close", windows.close)):
+        prices[side] = edges["price"]
+        for name in ("time", "order", "received"):
+            prices[f"{side}_{name}"] = edges[name]
+    for name in ("high", "low", "turnover", "turnover_low", "trades"):
+        prices[name] = getattr(windows, name)
+    if volume_e8.dtype == object:
+        prices["volume_low"], prices["volume_high"] = volume_e8 & _LOW_64, volume_e8 >> 64
+    else:
+        prices["volume_low"] = volume_e8
+    return [
+        b"".join((head, name, _deltas(ids), _NO_DELTAS, priced))
+        for head, name, ids, priced in zip(_items(heads), names, windows.ids, _items(prices), strict=True)
+    ]
+
+
+def _items(structures: NDArray[Any]) -> list[bytes]:
+    items: list[bytes] = structures.view(f"V{structures.itemsize}").tolist()
+    return items
 
 
 def row_stamp(data: bytes) -> int:
@@ -254,15 +272,27 @@ def _deltas(ascending: list[int]) -> bytes:
     """Their number and differences, as varints."""
     if not ascending:
         return _NO_DELTAS
-    out = bytearray()
-    previous = -len(ascending)  # the number comes out as the first difference
-    for value in (0, *ascending):
-        delta = value - previous
+    previous, parts = 0, [_varint(len(ascending))]
+    for value in ascending:
+        parts.append(_varint(value - previous))
         previous = value
-        while delta > 127:
-            out.append(delta & 127 | 128)
-            delta >>= 7
-        out.append(delta)
+    return b"".join(parts)
+
+
+def _varint(value: int) -> bytes:
+    """Ids mostly count, so all but the last bits were seen before."""
+    if value < 1 << _LOW_BITS:
+        return _written(value)
+    return _TWO_BYTES(value & 127 | value << 1 & 0x7F00 | 0x8080) + _written(value >> _LOW_BITS)
+
+
+@lru_cache(40_000)
+def _written(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
     return bytes(out)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from stockstream.core.row import Row
 
@@ -59,11 +59,13 @@ class Series:
         held = self.held[start]
         return held.encode() if isinstance(held, Row) else held
 
-    def append_encoded(self, start: int, data: bytes) -> None:
-        """Store a new row, later than all others, by its bytes."""
-        self.starts.append(start)
-        self._hold(start, data)
-        self.changed[start] = None
+    def append_encoded(self, starts: Sequence[int], data: Sequence[bytes]) -> None:
+        """Store new rows, ascending and later than all others, by their bytes."""
+        if not self._is_active:
+            self._join()
+        self.starts.extend(starts)
+        self.held.update(zip(starts, data, strict=True))
+        self.changed.update(dict.fromkeys(starts))
 
     def put(self, start: int, row: Row) -> None:
         """Store a row."""

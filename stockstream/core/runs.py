@@ -36,13 +36,16 @@ def stamped_reader(columns: Columns, base: int, indices: Ints) -> Callable[[], l
 class Run:
     """The accepted trades and snapshots of one symbol.
 
-    ``windows`` are those of every interval, ascending, at least one; ``minutes`` those of the ledger. ``is_plain``: all
-    are trades of one venue, and none of them has to be looked at by itself. Only then are those of longer intervals
-    right. ``clock`` is the one that the first minute's ticks move; of a plain run all do.
+    ``windows`` are those of every interval, ascending, at least one; ``minutes`` those of the ledger. The same windows
+    of all symbols are in ``columns``, this one's from ``begins`` on. ``is_plain``: all are trades of one venue, and
+    none of them has to be looked at by itself. Only then are those of longer intervals right. ``clock`` is the one that
+    the first minute's ticks move; of a plain run all do.
     """
 
     key: Key
     windows: Mapping[str, Sequence[Figures]]
+    columns: Mapping[str, Windows]
+    begins: Mapping[str, int]
     minutes: Sequence[Figures]
     is_plain: bool
     clock: str
@@ -98,6 +101,8 @@ def runs_of(minutes: Windows, ticks: Sorted) -> Iterator[Run]:
         yield Run(
             (ticks.columns.symbols[int(minutes.symbol[begin])], REGULAR),
             windows,
+            columns,
+            {interval: low for interval, (low, _) in zip(columns, stretch, strict=True)},
             windows[LEDGER],
             bool(plain[begin:end].all() and (venues == venues[0]).all()),
             ticks.clocks[int(venues[0])],

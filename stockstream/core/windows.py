@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stockstream.core.columns import Bools, Floats, Ints
 from stockstream.core.partial import E8, Cumulative, Edge, Partial, two_sum
+
+Edges = NDArray[Any]
+"""`Edge` as columns, of the type `EDGE`."""
+
+EDGE = np.dtype([("time", "<i8"), ("order", "<i8"), ("received", "<i8"), ("price", "<f8")])
 
 
 class Figures(NamedTuple):
@@ -63,8 +69,8 @@ class Windows:
     last: Ints
     venue: Ints
     reached_ms: Ints
-    open: Sequence[Edge]
-    close: Sequence[Edge]
+    open: Edges
+    close: Edges
     high: Floats
     low: Floats
     units: Ints
@@ -80,6 +86,10 @@ class Windows:
         columns = (getattr(self, name) for name in Figures._fields)
         lists = (column.tolist() if isinstance(column, np.ndarray) else column for column in columns)
         return list(map(Figures._make, zip(*lists, strict=True)))
+
+    def of(self, chosen: Ints) -> Windows:
+        """Those at these indices."""
+        return Windows(*[_chosen(getattr(self, name), chosen) for name in self.__slots__])
 
     def plain(self) -> Bools:
         """Which hold nothing but trades, of one venue, that need not be looked at one by one."""
@@ -108,8 +118,8 @@ class Windows:
             np.maximum.reduceat(self.last, starts),
             self.venue[starts],
             np.maximum.reduceat(self.reached_ms, starts),
-            [self.open[at] for at in starts.tolist()],
-            [self.close[at] for at in lasts.tolist()],
+            self.open[starts],
+            self.close[lasts],
             np.maximum.reduceat(self.high, starts),
             np.minimum.reduceat(self.low, starts),
             np.add.reduceat(self.units, starts),
@@ -120,6 +130,10 @@ class Windows:
             [None] * len(starts),
             [[]] * len(starts),
         )
+
+
+def _chosen(column: Any, chosen: Ints) -> Any:
+    return column[chosen] if isinstance(column, np.ndarray) else [column[at] for at in chosen.tolist()]
 
 
 def _starts(*keys: Ints) -> Ints:

@@ -103,9 +103,11 @@ class StoreRows(Rows):
         for interval, key, start in touched:
             self.series(interval, key).touch(start)
         for series in self._active:
-            pairs, interval, key = changes[series.interval], series.interval, series.key
-            for start in series.changed:
-                pairs.append((encode_key((interval, key, start)), series.encoded(start)))
+            interval, name, held = series.interval, _name(series.key), series.held
+            changes[interval] += [
+                (name + _window(interval, start), row.encode() if isinstance(row := held[start], Row) else row)
+                for start in series.changed
+            ]
             self._kept.pop(series, None)
             if series.end_batch():
                 self._kept[series] = None

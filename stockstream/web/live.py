@@ -72,8 +72,7 @@ class LiveView(TopicFollower):
 
         They are not read there again.
         """
-        for candle in candles:
-            self.recent.put_candle(candle)
+        self.recent.put_candles(candles)
         self.step_over(self._candles_topic, partition, offset, offset + len(candles))
 
     def take_sent_prices(self, partition: int, offset: int, prices: Sequence[Latest]) -> None:

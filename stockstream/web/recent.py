@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from stockstream.models import Candle, Latest
 
 LATEST = "latest"
 CANDLE = "candle"
+_SERIES_OF = attrgetter("symbol", "interval", "session")
 
 
 @dataclass(slots=True)
@@ -20,15 +23,21 @@ class _Series:
     candles: dict[int, Candle] = field(default_factory=dict)
     starts: list[int] = field(default_factory=list)
 
-    def add(self, candle: Candle, history_ms: int) -> None:
-        """Put in a window that is not held, and let go of those that are too old then, maybe this one itself."""
+    def add(self, candle: Candle) -> None:
+        """Put in a window that is not held."""
         starts, start_ms = self.starts, candle.window_start
         if not starts or start_ms > starts[-1]:
             starts.append(start_ms)
         else:
             insort(starts, start_ms)
         self.candles[start_ms] = candle
+
+    def let_go(self, history_ms: int) -> None:
+        """Of the windows that are too old."""
+        starts = self.starts
         oldest_end_ms = starts[-1] - history_ms
+        if starts[0] >= oldest_end_ms:
+            return
         for old_ms in starts[: bisect_left(starts, oldest_end_ms)]:
             if self.candles[old_ms].window_end < oldest_end_ms:
                 del self.candles[old_ms]
@@ -76,16 +85,22 @@ class Recent:
 
     def put_candle(self, candle: Candle) -> None:
         """Take in a state of a candle."""
-        key = candle.symbol, candle.interval, candle.session
-        series = self._series.get(key)
-        if series is None:
-            series = self._series[key] = _Series()
-            self._symbols.add(candle.symbol)
-        known = series.candles.get(candle.window_start)
-        if known is None:
-            series.add(candle, self._history_ms)
-        elif candle.version > known.version:
-            series.candles[candle.window_start] = candle
-        else:
-            return
-        self._publish((CANDLE, *key, candle.window_start), candle)
+        self.put_candles((candle,))
+
+    def put_candles(self, candles: Iterable[Candle]) -> None:
+        """Take in states of candles."""
+        for key, states in groupby(candles, key=_SERIES_OF):
+            series = self._series.get(key)
+            if series is None:
+                series = self._series[key] = _Series()
+                self._symbols.add(key[0])
+            for candle in states:
+                known = series.candles.get(candle.window_start)
+                if known is None:
+                    series.add(candle)
+                elif candle.version > known.version:
+                    series.candles[candle.window_start] = candle
+                else:
+                    continue
+                self._publish((CANDLE, *key, candle.window_start), candle)
+            series.let_go(self._history_ms)
