@@ -253,13 +253,13 @@ class Engine:
         row = None if newest is None else series.get(newest)
         started_ms = 0 if row is None else max(row.start_ms, row.joined_ms)
         begin, end, ended_ms = 0, len(windows), self.clocks.ended_ms(clock)
-        if row is not None and windows[0].start_ms == newest:
+        if row is not None and windows.start_ms(0) == newest:
             begin = 1
             self._forget_duplicates(row)
             merge_window(row, windows[0])
             row.clock = row.clock or clock
             self._put(series, newest, row, applied)
-        while end > begin and session_bounds(series.interval, windows[end - 1].start_ms)[1] > ended_ms:
+        while end > begin and session_bounds(series.interval, windows.start_ms(end - 1))[1] > ended_ms:
             end -= 1
         return Ahead(series, run, begin, end, started_ms)
 
@@ -269,11 +269,12 @@ class Engine:
         applied.whole += write_whole(ahead, topic_id, last)
         for each in ahead:
             windows, clock = each.run.windows[each.series.interval], each.run.clock
-            for window in windows[each.end :]:
+            for index in range(each.end, len(windows)):
+                window = windows[index]
                 row = new_plain_row(topic_id, window, each.started_ms, clock)
                 self._put(each.series, window.start_ms, row, applied)
             if each.begin < len(windows):
-                self._retention.evict(each.series, windows[-1].start_ms, last, self.committed)
+                self._retention.evict(each.series, windows.last_start_ms, last, self.committed)
 
     def _put(self, series: Series, start: int, row: Row, applied: Applied) -> None:
         """Store a row that was merged into, and have it closed in time."""

@@ -36,14 +36,14 @@ def is_ahead(run: Run, series: Sequence[Series]) -> bool:
     seen any of the ticks, nor an id of the trades, and no hole is known that new rows would have to be told of.
     """
     for each in series:
-        newest, window = each.newest, run.windows[each.interval][0]
+        newest, start_ms = each.newest, run.windows[each.interval].start_ms(0)
         if newest is None:
             continue
         row = each.get(newest)
-        if row is None or row.gap_until_ms or newest > window.start_ms:
+        if row is None or row.gap_until_ms or newest > start_ms:
             return False
-        if newest == window.start_ms:
-            seen = row.ids.bounds
+        if newest == start_ms:
+            seen, window = row.ids.bounds, run.windows[each.interval][0]
             # The other minutes of the run may have come into the log before its first one.
             if row.stamp >= run.first or (seen and window.ids and window.ids[0] <= seen[-1]):
                 return False
@@ -88,10 +88,10 @@ def write_whole(ahead: Sequence[Ahead], topic_id: int, closed_at: int) -> list[C
     if not ahead:
         return []
     interval = ahead[0].series.interval
-    begins = [each.run.begins[interval] for each in ahead]
+    stretches = [each.run.windows[interval] for each in ahead]
     counts = [each.end - each.begin for each in ahead]
-    at = [np.arange(begin + each.begin, begin + each.end) for begin, each in zip(begins, ahead, strict=True)]
-    windows = ahead[0].run.columns[interval].of(np.concatenate(at))
+    at = [of.begin + np.arange(each.begin, each.end) for of, each in zip(stretches, ahead, strict=True)]
+    windows = stretches[0].columns.of(np.concatenate(at))
     volume_e8, volume = _volumes(windows)
     started_ms = np.repeat([each.started_ms for each in ahead], counts)
     clocks = _repeated([each.run.clock for each in ahead], counts)

@@ -41,8 +41,8 @@ class Retention:
         if self._keep_ms is None:
             return False
         stored = self._rows.series(LEDGER, key).newest
-        newest = max(run.minutes[-1].start_ms, -1 if stored is None else stored)
-        return run.minutes[0].start_ms < newest - self._keep_ms
+        newest = max(run.minutes.last_start_ms, -1 if stored is None else stored)
+        return run.minutes.start_ms(0) < newest - self._keep_ms
 
     def expired(self, pieces: Mapping[Minute, Piece]) -> set[int]:
         """Stamps of the ticks in ``pieces`` whose window is no longer kept."""

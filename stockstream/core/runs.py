@@ -9,7 +9,9 @@ from stockstream.core.columns import Columns, Ints
 from stockstream.core.interval import INTERVALS_MS, LEDGER, REGULAR
 from stockstream.core.piece import Minute, Piece, Stamped, Summary, piece_of
 from stockstream.core.rows import Key
-from stockstream.core.windows import Figures, Windows
+from stockstream.core.windows import Figures, Stretch, Windows
+
+_LONGEST = max(INTERVALS_MS, key=INTERVALS_MS.__getitem__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +38,32 @@ def stamped_reader(columns: Columns, base: int, indices: Ints) -> Callable[[], l
 class Run:
     """The accepted trades and snapshots of one symbol.
 
-    ``windows`` are those of every interval, ascending, at least one; ``minutes`` those of the ledger. The same windows
-    of all symbols are in ``columns``, this one's from ``begins`` on. ``is_plain``: all are trades of one venue, and
-    none of them has to be looked at by itself. Only then are those of longer intervals right. ``clock`` is the one that
-    the first minute's ticks move; of a plain run all do.
+    ``windows`` are those of every interval; ``is_plain``: all are trades of one venue, and none of them has to be
+    looked at by itself. Only then are those of longer intervals than the ledger's right. ``clock`` is the one that the
+    first minute's ticks move; of a plain run all do.
     """
 
     key: Key
-    windows: Mapping[str, Sequence[Figures]]
-    columns: Mapping[str, Windows]
-    begins: Mapping[str, int]
-    minutes: Sequence[Figures]
+    windows: Mapping[str, Stretch]
     is_plain: bool
     clock: str
     ticks: Sorted
 
     @property
+    def minutes(self) -> Stretch:
+        """The windows of the ledger."""
+        return self.windows[LEDGER]
+
+    @property
     def first(self) -> int:
         """The stamp of the first tick in the log."""
-        return min([minute.first for minute in self.minutes])
+        return min([window.first for window in self.windows[_LONGEST]])
 
     def clocks(self) -> dict[str, int]:
         """The clocks that the ticks move, and how far, epoch ms."""
         moved: dict[str, int] = {}
         if self.is_plain:
-            moved[self.clock] = max([minute.reached_ms for minute in self.minutes])
+            moved[self.clock] = max([window.reached_ms for window in self.windows[_LONGEST]])
             return moved
         for minute in self.minutes:
             plain = [(self.ticks.clocks[minute.venue], minute.reached_ms)]
@@ -82,29 +85,23 @@ class Run:
 
     def stamped(self) -> list[Stamped]:
         """Their ticks, in no order."""
-        return self.ticks.reader(self.minutes[0].begin, self.minutes[-1].end)()
+        begins, ends = self.minutes.columns.begin, self.minutes.columns.end
+        return self.ticks.reader(int(begins[self.minutes.begin]), int(ends[self.minutes.end - 1]))()
 
 
 def runs_of(minutes: Windows, ticks: Sorted) -> Iterator[Run]:
     """The runs of a batch, from the windows of the ledger of all symbols."""
     columns = {interval: minutes.rolled_up(length_ms) for interval, length_ms in INTERVALS_MS.items()}
     columns[LEDGER] = minutes
-    figures = {interval: windows.figures() for interval, windows in columns.items()}
-    stretches = zip(*(windows.of_symbols() for windows in columns.values()), strict=True)
     plain = minutes.plain()
-    for stretch in stretches:
-        begin, end = stretch[0]
-        venues = minutes.venue[begin:end]
-        windows = {
-            interval: figures[interval][low:high] for interval, (low, high) in zip(columns, stretch, strict=True)
-        }
+    for stretches in zip(*(windows.of_symbols() for windows in columns.values()), strict=True):
+        windows = dict(zip(columns, stretches, strict=True))
+        chosen = slice(windows[LEDGER].begin, windows[LEDGER].end)
+        venues = minutes.venue[chosen]
         yield Run(
-            (ticks.columns.symbols[int(minutes.symbol[begin])], REGULAR),
+            (ticks.columns.symbols[int(minutes.symbol[chosen.start])], REGULAR),
             windows,
-            columns,
-            {interval: low for interval, (low, _) in zip(columns, stretch, strict=True)},
-            windows[LEDGER],
-            bool(plain[begin:end].all() and (venues == venues[0]).all()),
+            bool(plain[chosen].all() and (venues == venues[0]).all()),
             ticks.clocks[int(venues[0])],
             ticks,
         )

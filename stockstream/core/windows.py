@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -15,6 +15,8 @@ from stockstream.core.partial import E8, Cumulative, Edge, Partial, two_sum
 
 Edges = NDArray[Any]
 """`Edge` as columns, of the type `EDGE`."""
+
+_FEW = 4
 
 EDGE = np.dtype([("time", "<i8"), ("order", "<i8"), ("received", "<i8"), ("price", "<f8")])
 
@@ -81,11 +83,14 @@ class Windows:
     cumulative: Sequence[Cumulative | None]
     ids: Sequence[list[int]]
 
-    def figures(self) -> list[Figures]:
-        """All of them."""
-        columns = (getattr(self, name) for name in Figures._fields)
-        lists = (column.tolist() if isinstance(column, np.ndarray) else column for column in columns)
-        return list(map(Figures._make, zip(*lists, strict=True)))
+    def _reader(self, symbols: int) -> Callable[[int], Figures]:
+        """Reads the figures at an index; of few windows a symbol all are asked for, so all are read at once."""
+        columns: list[Any] = [getattr(self, name) for name in Figures._fields]
+        if len(self.start_ms) <= _FEW * symbols:
+            lists = (column.tolist() if isinstance(column, np.ndarray) else column for column in columns)
+            return list(map(Figures._make, zip(*lists, strict=True))).__getitem__
+        items = [column.item if isinstance(column, np.ndarray) else column.__getitem__ for column in columns]
+        return lambda at: Figures._make([item(at) for item in items])
 
     def of(self, chosen: Ints) -> Windows:
         """Those at these indices."""
@@ -96,9 +101,12 @@ class Windows:
         plain: Bools = ~self.is_odd & (self.trades == self.end - self.begin)
         return plain
 
-    def of_symbols(self) -> Iterator[tuple[int, int]]:
-        """Where the windows of each symbol begin and end."""
-        return pairwise(np.append(_starts(self.symbol), len(self.symbol)).tolist())
+    def of_symbols(self) -> Iterator[Stretch]:
+        """The windows of each symbol."""
+        starts = _starts(self.symbol)
+        read, starts_ms = self._reader(len(starts)), self.start_ms.tolist()
+        for begin, end in pairwise(np.append(starts, len(self.symbol)).tolist()):
+            yield Stretch(self, begin, end, starts_ms, read)
 
     def rolled_up(self, length_ms: int) -> Windows:
         """Those of a longer length. Only what is plain is right: cumulative volume is left out."""
@@ -130,6 +138,41 @@ class Windows:
             [None] * len(starts),
             [[]] * len(starts),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The windows of one symbol, ascending, at least one: those of ``columns`` from ``begin`` up to ``end``.
+
+    The figures of one are read when it is asked for; most windows of a backlog are never looked at by themselves.
+    """
+
+    columns: Windows
+    begin: int
+    end: int
+    _starts_ms: list[int]
+    _read: Callable[[int], Figures]
+
+    def __len__(self) -> int:
+        return self.end - self.begin
+
+    def __getitem__(self, index: int) -> Figures:
+        """The window at ``index``, not negative."""
+        if self.begin + index >= self.end:
+            raise IndexError(f"there are {len(self)} windows")
+        return self._read(self.begin + index)
+
+    def __iter__(self) -> Iterator[Figures]:
+        return map(self._read, range(self.begin, self.end))
+
+    def start_ms(self, index: int) -> int:
+        """Where that window starts."""
+        return self._starts_ms[self.begin + index]
+
+    @property
+    def last_start_ms(self) -> int:
+        """Where the last one starts."""
+        return self._starts_ms[self.end - 1]
 
 
 def _chosen(column: Any, chosen: Ints) -> Any:
