@@ -6,6 +6,7 @@ StockstreamError                  one line that says what is wrong and what to d
 │   ├── InvalidSymbol             not 1–64 of ``A–Z a–z 0–9 . _ - ^ = : /``
 │   ├── InvalidInterval           not one of ``1m``, ``5m``, ``1d``
 │   └── MalformedTrades           a trades file's line; carries its number
+├── HistoryFailed                 a venue did not give what it was asked for of the past
 ├── BadMessage                    one message from a feed or topic cannot be decoded; counted, never fatal
 ├── Unreachable                   a server does not answer; passing, retried with back-off
 │   ├── BrokerUnreachable
@@ -53,6 +54,10 @@ class MalformedTrades(InvalidInput):
     def __init__(self, name: str, line: int, reason: str) -> None:
         super().__init__(f"{name}, line {line}: {reason}")
         self.line = line
+
+
+class HistoryFailed(StockstreamError):
+    """A venue did not give what it was asked for of the past."""
 
 
 class BadMessage(StockstreamError):

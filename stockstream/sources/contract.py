@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -57,4 +57,22 @@ class Feed(Protocol):
 
     def fatal(self, error: Exception) -> str | None:
         """Why it is of no use to try again soon after ``error``, in words for a user; None if it is."""
+        ...
+
+
+class History(Protocol):
+    """What one venue still tells of the past; it keeps the venue's limits by itself."""
+
+    name: str
+    """The source of its ticks, as in `Tick.source`."""
+    depth_ms: int
+    """How far back it reaches."""
+
+    def trades(self, symbol: str, from_ms: int, until_ms: int) -> AsyncIterator[list[Tick]]:
+        """All trades that happened in ``[from_ms, until_ms]``, ascending, a page at a time.
+
+        They have the ids of the live feed, so that those which it had already delivered change nothing, and were
+        received when they happened (`Tick.producer_timestamp`), so that none of them is late. Raises `HistoryFailed`,
+        whose text says what to do, where the venue does not give them.
+        """
         ...
