@@ -130,6 +130,7 @@ class Runtime:
             pace=pace_of(settings.latency_budget, settings.partition_fetch_bytes),
             is_newer=self.tables.is_newer(is_as_late),
             on_absorbed=self.processor.forget,
+            before_commit=self._save,
         )
         candle_agent.attach(self.app, self.app.topic(*topics, value_serializer="raw"), self.processor, self.fail)
         self._candle_decoder = CandleDecoder(self.registry)
@@ -200,6 +201,13 @@ class Runtime:
             end(error)
         log.critical("a batch failed", exc_info=error)
         poison(self.app, "the tables", error)
+
+    async def _save(self) -> None:
+        try:
+            await self.processor.save()
+        except Exception as error:
+            await self.fail(error)
+            raise
 
     async def _ensure_topics(self) -> None:
         await ensure_topics(self.connection, self.topics, self.settings.replication, self.changelogs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,15 +40,22 @@ class CandleRules:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a step changed: already stored, still to be sent."""
+    """What a step made that is to be published. The rows that it changed are left for `Partition.save`."""
 
-    changes: Changes
     candles: list[Candle]
     latest: list[tuple[bytes, bytes]]
     """Symbols and rows of the latest table."""
     prices: list[Latest | None]
     """What each of these rows says; None where it was written before and would have to be decoded."""
     letters: list[Letter]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What has just been stored, still to be logged: candle rows by interval, and symbols and rows of the latest table."""
+
+    candles: Changes
+    latest: list[tuple[bytes, bytes]]
 
 
 def topic_id(topic: str) -> int:
@@ -59,7 +66,8 @@ def topic_id(topic: str) -> int:
 class Partition:
     """Folds the records of one partition number, of every tick topic, into its stores.
 
-    Nothing here awaits: between the check that the partition is ours and the write to its stores nothing else runs.
+    What steps change is held until `save`, so that a row that many of them touch is stored and logged once. Nothing here
+    awaits: between the check that the partition is ours and what is made of its records nothing else runs.
     """
 
     def __init__(
@@ -82,6 +90,10 @@ class Partition:
         self.latest_store = PartitionStore(tables.latest, number)
         self._rows = StoreRows(self.stores)
         self._latest: dict[str, bytes] = {}
+        self._touched: dict[Address, None] = {}
+        self._moved: dict[bytes, bytes] = {}
+        self.unsaved = 0
+        """How many states of candles and prices the stores have not seen."""
         self._engine = Engine(
             self._rows, rules.policy, close_delay_ms=rules.close_delay_ms, retention_ms=rules.retention_ms
         )
@@ -105,13 +117,25 @@ class Partition:
         applied = self._engine.apply(topic_id(topic), intake.ticks, now_ms, intake.columns, epoch)
         letters = intake.letters + letters_of(applied.batch, records, decoder, epoch)
         touched = dict.fromkeys([*applied.touched, *self._engine.close(now_ms, idle=False)])
-        outcome = self._store(touched, self._move_latest(intake, applied.batch), letters, applied.whole)
+        outcome = self._outcome(touched, self._move_latest(intake, applied.batch), letters, applied.whole)
         return outcome, applied.batch.verdicts()
 
     def close(self, now_ms: int, idle: bool) -> Outcome | None:
         """Close what time has ended; ``idle``: there is nothing left to read. None if nothing has."""
         ended = self._engine.close(now_ms, idle)
-        return self._store(ended, [], [], []) if ended else None
+        return self._outcome(ended, [], [], []) if ended else None
+
+    def save(self) -> Saved:
+        """Store all that has changed since the last time, the touched rows again."""
+        changes = self._rows.take(self._touched)
+        for interval, pairs in changes.items():
+            if pairs:
+                self.stores[interval].write(pairs)
+        latest = list(self._moved.items())
+        if latest:
+            self.latest_store.write(latest)
+        self._touched, self._moved, self.unsaved = {}, {}, 0
+        return Saved(changes, latest)
 
     def candles(self, interval: str, symbol: str, limit: int) -> list[Candle]:
         """The newest rows of a symbol as candles, each session's ascending."""
@@ -121,7 +145,8 @@ class Partition:
                 candle = candle_of(self._rows, at, row)
                 if candle is not None:
                     found.append(candle)
-        self._rows.take([])
+        if not self.unsaved:
+            self._rows.take([])
         return found
 
     def latest(self, symbol: str) -> bytes | None:
@@ -161,19 +186,16 @@ class Partition:
         self._latest[tick.symbol] = row
         return name, row, latest if row == arriving else None
 
-    def _store(
+    def _outcome(
         self,
-        touched: Iterable[Address],
+        touched: Collection[Address],
         moved: list[tuple[bytes, bytes, Latest | None]],
         letters: list[Letter],
         whole: list[Candle],
     ) -> Outcome:
         candles = whole + self._engine.publish(touched)
-        changes = self._rows.take(touched)
-        for interval, pairs in changes.items():
-            if pairs:
-                self.stores[interval].write(pairs)
         latest = [(symbol, row) for symbol, row, _ in moved]
-        if latest:
-            self.latest_store.write(latest)
-        return Outcome(changes, candles, latest, [price for _, _, price in moved], letters)
+        self._touched.update(dict.fromkeys(touched))
+        self._moved.update(latest)
+        self.unsaved += len(touched) + len(whole) + len(latest)
+        return Outcome(candles, latest, [price for _, _, price in moved], letters)

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 REFETCH_TIMEOUT_S = 5.0
+MOST_UNSAVED = 1000
+"""So many states of a partition's rows, and those of one more fetch, wait to be stored and logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,11 @@ class _Refetch:
 
 
 class CandleProcessor:
-    """What the candle agent runs: `process` for each batch, `close_due` now and then, for every owned partition."""
+    """What the candle agent runs: `process` for each batch, `close_due` now and then, for every owned partition.
+
+    Candles and prices are sent at once. The rows behind them are stored and logged when they have become many and at the
+    latest by `save`, which must come between the last fetch that is acknowledged and the commit.
+    """
 
     def __init__(
         self,
@@ -127,13 +133,23 @@ class CandleProcessor:
                     return
                 outcome = at_work.close(_steady_ms(), idle)
                 if outcome is not None:
+                    await self._save(at_work)  # there may be nothing to commit for long
                     await self._send(tps[0], at_work, outcome)
+
+    async def save(self) -> None:
+        """Store and log what has changed; the producer has it then, the broker maybe not yet."""
+        for number, at_work in list(self._partitions.items()):
+            if at_work.unsaved:
+                async with self._locks[number]:
+                    if self._partitions.get(number) is at_work:
+                        await self._save(at_work)
 
     async def settle(self) -> None:
         """Wait until everything that is being written has been handed to the broker: partitions are about to go."""
         for lock in list(self._locks.values()):
             async with lock:
                 pass
+        await self.save()
         await self._app.producer.flush()
 
     def forget(self, tp: TP) -> None:
@@ -249,15 +265,20 @@ class CandleProcessor:
     async def _send(self, tp: TP, at_work: Partition, outcome: Outcome) -> None:
         for key, value, offset, reason, error in outcome.letters:
             await self._dead_letters.send(key, value, tp.topic, tp.partition, offset, reason, error)
-        for interval, pairs in outcome.changes.items():
-            await self._log_changes(at_work.stores[interval], pairs)
-        await self._log_changes(at_work.latest_store, outcome.latest)
+        if at_work.unsaved >= MOST_UNSAVED:
+            await self._save(at_work)
         prices = [(symbol, published_part(row)) for symbol, row in outcome.latest]
         candles = [(candle.symbol.encode(), self._encode_candle(candle)) for candle in outcome.candles]
         tell_prices = self._teller(self._prices_sent, tp.partition, outcome.prices)
         tell_candles = self._teller(self._candles_sent, tp.partition, outcome.candles)
         await send_records(self._app, self._latest_topic, tp.partition, prices, tell_prices)
         await send_records(self._app, self._candles_topic, tp.partition, candles, tell_candles)
+
+    async def _save(self, at_work: Partition) -> None:
+        saved = at_work.save()
+        for interval, pairs in saved.candles.items():
+            await self._log_changes(at_work.stores[interval], pairs)
+        await self._log_changes(at_work.latest_store, saved.latest)
 
     def _teller(
         self, told: Callable[[int, int, Sequence[T]], None], partition: int, states: Sequence[T | None]

@@ -14,6 +14,7 @@ acks         the greatest acknowledged offset is committed. Faust's own bookkeep
              first fetch of one record.
 leaving      a worker that stops leaves the group at once; in the middle of a join stock Faust does not leave it at all.
 lease        no byte leaves for a broker after the group may have given our partitions away (a paused process).
+saving       what the acknowledged ticks have changed is sent before they are committed, not before they are acknowledged.
 poison       once a send has failed nothing is committed again; the worker ends and is started anew.
 persisted    a store's changelog offset moves only over records that this process wrote next to each other.
 absorb       changelog records go from the fetch into the store in one write, the newer state of a row winning.
@@ -105,6 +106,11 @@ class BatchConsumer(driver.Consumer):
             self.sought_generation = generation
             self.sought = {tp: at for tp, at in self._read_offset.items() if tp.topic in self.transport.sources}
 
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        """Commit what had been acknowledged when ``offsets`` were gathered; first what that has changed is sent."""
+        await self.transport.before_commit()
+        return await super()._commit_offsets(offsets, start_new_transaction)
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         return False if self.poisoned else await super()._commit(offsets)
 
@@ -192,6 +198,7 @@ class BatchTransport(driver.Transport):
     pace: Pace
     is_newer: Callable[[str], IsNewer | None]
     on_absorbed: Callable[[TP], None]
+    before_commit: Callable[[], Awaitable[None]]
 
 
 def install(
@@ -201,11 +208,13 @@ def install(
     pace: Pace,
     is_newer: Callable[[str], IsNewer | None],
     on_absorbed: Callable[[TP], None],
+    before_commit: Callable[[], Awaitable[None]],
 ) -> None:
     """Give ``app`` the batched transport for its ``sources``: topics, those together that one agent reads.
 
     ``is_newer(changelog topic)`` decides recovery where two states of a row are found (None: the later record wins);
-    ``on_absorbed`` is told of partitions of tables into which somebody else's changes were read.
+    ``on_absorbed`` is told of partitions of tables into which somebody else's changes were read;
+    ``before_commit`` has what the acknowledged messages changed handed to the producer.
     """
     transport = BatchTransport(app.conf.broker, app, loop=app.loop)
     transport.lease = Lease(app.conf.broker_session_timeout)
@@ -213,6 +222,7 @@ def install(
     transport.pace = pace
     transport.is_newer = is_newer
     transport.on_absorbed = on_absorbed
+    transport.before_commit = before_commit
     stock_rebalance_end = app.on_rebalance_end
 
     def on_rebalance_end() -> None:

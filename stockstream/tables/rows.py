@@ -51,7 +51,7 @@ _MOST_KEPT = 10_000  # of a partition; about a kilobyte each
 
 
 class StoreRows(Rows):
-    """Rows in stores. What a batch reads and changes is held until it is taken; of many series the newest row stays."""
+    """Rows in stores. What batches read and change is held until it is taken; of many series the newest row stays."""
 
     def __init__(self, stores: Mapping[str, PartitionStore]) -> None:
         """``stores``: the partition's store of each interval."""
@@ -89,16 +89,14 @@ class StoreRows(Rows):
 
     def newest(self, interval: str, key: Key, limit: int) -> list[tuple[Address, Row]]:
         """The newest rows of a key, ascending; only to be looked at, between batches."""
-        found = []
         known = self._series.get((interval, key))  # anybody may ask for any symbol
-        for start in [] if known is None else known.starts[-limit:]:
-            row = self._read((interval, key, start))
-            if row is not None:
-                found.append(((interval, key, start), row))
-        return found
+        if known is None:
+            return []
+        rows = [(start, known.get(start)) for start in known.starts[-limit:]]
+        return [((interval, key, start), row) for start, row in rows if row is not None]
 
     def take(self, touched: Iterable[Address]) -> Changes:
-        """What is to be stored and logged: all that changed, and the touched rows again. Ends the batch."""
+        """What is to be stored and logged: all that changed, and the touched rows again. Lets go of the others."""
         changes: Changes = {interval: [] for interval in self._stores}
         for interval, key, start in touched:
             self.series(interval, key).touch(start)

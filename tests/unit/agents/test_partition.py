@@ -35,8 +35,11 @@ def opened(tables: Tables, rules: Callable[..., Any], encode_latest: Callable[[L
 
 @pytest.fixture
 def apply(decoder: TickDecoder) -> Apply:
-    def to(partition: Partition, *records: Any, topic: str = TOPIC, committed: int = 0) -> Any:
-        return partition.apply(topic, Records.of(records), decoder, committed, 0)
+    def to(partition: Partition, *records: Any, topic: str = TOPIC, committed: int = 0, save: bool = True) -> Any:
+        made = partition.apply(topic, Records.of(records), decoder, committed, 0)
+        if save:
+            partition.save()
+        return made
 
     return to
 
@@ -54,16 +57,48 @@ def published(candles: list[Candle], interval: str) -> list[tuple[float, float |
     return [(candle.close, candle.volume, candle.state) for candle in candles if candle.interval == interval]
 
 
-async def test_what_a_batch_changed_is_stored_when_it_is_told(
-    opened: Open, apply: Apply, make_record: MakeRecord
-) -> None:
-    partition = opened()
-    outcome, verdicts = apply(partition, make_record(0), make_record(1, event_time=START + 5))
-    assert verdicts == {Verdict.ACCEPTED: 2}
-    assert published(outcome.candles, "1m") == [(101.0, 2.0, "forming")]
-    for interval, pairs in outcome.changes.items():
-        assert dict(pairs) == dict(partition.stores[interval].items())
-    assert {interval for interval, _, _ in rows(partition)} == {"1m", "5m", "1d"}
+class TestSaving:
+    async def test_what_batches_have_changed_is_stored_once(
+        self, opened: Open, apply: Apply, make_record: MakeRecord
+    ) -> None:
+        partition = opened()
+        apply(partition, make_record(0), save=False)
+        outcome, verdicts = apply(partition, make_record(1, event_time=START + 5), save=False)
+        assert verdicts == {Verdict.ACCEPTED: 1}
+        assert published(outcome.candles, "1m") == [(101.0, 2.0, "forming")]
+        assert not rows(partition)
+        assert partition.unsaved == 8
+        saved = partition.save()
+        assert partition.unsaved == 0
+        for interval, pairs in saved.candles.items():
+            assert len(pairs) == 1
+            assert pairs == list(partition.stores[interval].items())
+        assert saved.latest == list(partition.latest_store.items())
+        assert {interval for interval, _, _ in rows(partition)} == {"1m", "5m", "1d"}
+
+    async def test_makes_no_difference(self, opened: Open, apply: Apply, make_record: MakeRecord) -> None:
+        """Windows open and end, late ticks come, and old rows are evicted in between."""
+        places = [0, 1, 2, 9, 3, 30, 4, 31, 1500, 1501, 32, 3000, 3001, 2]
+        records = [make_record(at, event_time=START + place * 60_000) for at, place in enumerate(places)]
+        found: list[Any] = []
+        for each_time in (True, False):
+            partition = opened(retention_ms=DAY)
+            told = [apply(partition, record, save=each_time, committed=record.offset) for record in records]
+            partition.save()
+            found.append((told, rows(partition), list(partition.latest_store.items())))
+            for store in (*partition.stores.values(), partition.latest_store):
+                store.write([(key, None) for key, _ in list(store.items())])
+        assert found[0] == found[1]
+
+    async def test_what_is_not_stored_yet_is_answered_with(
+        self, opened: Open, apply: Apply, make_record: MakeRecord
+    ) -> None:
+        partition = opened()
+        apply(partition, make_record(0), make_record(1))
+        apply(partition, make_record(2, event_time=START), make_record(3, event_time=START + 60_000), save=False)
+        assert published(partition.candles("1m", "A", 9), "1m") == [(102.0, 2.0, "amended"), (103.0, 2.0, "forming")]
+        assert [stored.close for stored in partition.candles("1m", "A", 1)] == [103.0]
+        assert len(partition.save().candles["1m"]) == 2
 
 
 async def test_the_same_batch_again_changes_nothing_and_is_told_again(

@@ -39,12 +39,16 @@ def steady_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 class TestOneFetch:
-    async def test_is_stored_logged_and_published(
+    async def test_is_published_and_when_it_is_saved_stored_and_logged(
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord, closes: Closes
     ) -> None:
         assert await processor.process(SOURCE, fetch(make_record(0), make_record(1)), 1)
         assert closes("1m") == [100.0, 101.0]
         assert closes("1d") == [101.0]
+        assert not app.producer.sent[CHANGES]
+        await processor.save()
+        assert len(app.producer.sent[CHANGES]) == 2
+        await processor.save()
         assert len(app.producer.sent[CHANGES]) == 2
         assert app.producer.sent["latest"] == [(b"A", b"A 101.0")]
         assert processor.verdicts == {Verdict.ACCEPTED: 2}
@@ -60,6 +64,7 @@ class TestOneFetch:
         self, processor: CandleProcessor, make_record: MakeRecord, tables: Tables
     ) -> None:
         await processor.process(SOURCE, fetch(make_record(0), make_record(1)), 1)
+        await processor.save()
         await asyncio.sleep(0)
         assert tables.candles["1m"].table.data.persisted_offset(TP(CHANGES, 0)) == 1
         assert processor.foreign_writes == 0
@@ -69,9 +74,39 @@ class TestOneFetch:
     ) -> None:
         app.producer.skipped[CHANGES] = 7
         await processor.process(SOURCE, fetch(make_record(0)), 1)
+        await processor.save()
         await asyncio.sleep(0)
         assert tables.candles["1m"].table.data.persisted_offset(TP(CHANGES, 0)) is None
         assert processor.foreign_writes == 1
+
+
+    async def test_is_saved_at_once_where_it_has_changed_much(
+        self, processor: CandleProcessor, app: Any, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "MOST_UNSAVED", 9)
+        await processor.process(SOURCE, fetch(make_record(0)), 1)
+        assert not app.producer.sent[CHANGES]
+        await processor.process(SOURCE, fetch(make_record(1)), 1)
+        assert len(app.producer.sent[CHANGES]) == 2
+
+    async def test_is_saved_before_the_partitions_go(
+        self, processor: CandleProcessor, app: Any, make_record: MakeRecord
+    ) -> None:
+        await processor.process(SOURCE, fetch(make_record(0)), 1)
+        await processor.settle()
+        assert len(app.producer.sent[CHANGES]) == 1
+        assert app.producer.flushed == 1
+
+    async def test_is_not_saved_over_what_somebody_else_has_written(
+        self, processor: CandleProcessor, app: Any, make_record: MakeRecord
+    ) -> None:
+        await processor.process(SOURCE, fetch(make_record(0)), 1)
+        async with processor._locks[0]:
+            saving = asyncio.ensure_future(processor.save())
+            await asyncio.sleep(0)
+            processor.forget(SOURCE)
+        await saving
+        assert not app.producer.sent[CHANGES]
 
 
 class TestTelling:
@@ -216,7 +251,9 @@ class TestHoles:
         """It is sent once more all the same: a crash may have come between the store and the broker."""
         records = [make_record(at, event_time=20_000 * 86_400_000 + at) for at in range(4)]
         await processor.process(SOURCE, fetch(*records), 1)
+        await processor.save()
         assert await processor.process(SOURCE, fetch(*records[1:]), 1)
+        await processor.save()
         for topic in (CHANGES, "candles", "latest"):
             sent = app.producer.sent[topic]
             assert sent[len(sent) // 2 :] == sent[: len(sent) // 2] != []
@@ -281,6 +318,7 @@ class TestMoving:
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord
     ) -> None:
         await processor.process(SOURCE, fetch(make_record(0), make_record(1)), 1)
+        await processor.save()
         processor.forget(SOURCE)
         app.consumer.ends[SOURCE] = 1
         with pytest.raises(TopicMismatch, match="set STOCKSTREAM_EPOCH to 1"):

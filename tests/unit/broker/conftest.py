@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from aiokafka.structs import ConsumerRecord
@@ -75,7 +76,12 @@ async def batched(faust_app: Any) -> Any:
     """The app with the batched transport, in generation 1 of its group, owning partition 0 of ``ticks``."""
     absorbed: list[TP] = []
     install(
-        faust_app, sources=[[SOURCE]], pace=Pace(1000, 250), is_newer=lambda topic: None, on_absorbed=absorbed.append
+        faust_app,
+        sources=[[SOURCE]],
+        pace=Pace(1000, 250),
+        is_newer=lambda topic: None,
+        on_absorbed=absorbed.append,
+        before_commit=AsyncMock(),
     )
     faust_app.absorbed = absorbed
     consumer = faust_app.consumer

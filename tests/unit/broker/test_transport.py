@@ -297,6 +297,27 @@ class TestCommitting:
         assert not await batched.consumer._commit({SOURCE: 6})
         assert batched.consumer._thread.commits == [{SOURCE: 5}]
 
+    async def test_what_ticks_have_changed_is_sent_before_they_are_committed(self, batched: Any) -> None:
+        """And what is acknowledged in the meantime, whose changes may have come too late, is left for the next time."""
+        steps: list[str] = []
+
+        async def save() -> None:
+            steps.append("saved")
+            batched.consumer._acked[SOURCE].append(9)
+            await asyncio.sleep(0)
+
+        async def flush() -> None:
+            steps.append("flushed")
+
+        batched.transport.before_commit = save
+        batched.producer.flush = flush
+        batched.consumer._acked[SOURCE] = [4]
+        assert await batched.consumer.commit()
+        assert steps == ["saved", "flushed"]
+        assert batched.consumer._thread.commits == [{SOURCE: 5}]
+        assert await batched.consumer.commit()
+        assert batched.consumer._thread.commits == [{SOURCE: 5}, {SOURCE: 10}]
+
 
 class TestWorkingOff:
     """Two partitions' fetches in one event, as an agent's stream brings it."""
