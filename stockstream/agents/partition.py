@@ -52,7 +52,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What has just been stored, still to be logged: candle rows by interval, and symbols and rows of the latest table."""
+    """What has just been stored, still to be logged: candle rows, and symbols and rows of the latest table."""
 
     candles: Changes
     latest: list[tuple[bytes, bytes]]
@@ -66,8 +66,8 @@ def topic_id(topic: str) -> int:
 class Partition:
     """Folds the records of one partition number, of every tick topic, into its stores.
 
-    What steps change is held until `save`, so that a row that many of them touch is stored and logged once. Nothing here
-    awaits: between the check that the partition is ours and what is made of its records nothing else runs.
+    What steps change is held until `save`, so that a row that many of them touch is stored and logged once. Nothing
+    here awaits: between the check that the partition is ours and what is made of its records nothing else runs.
     """
 
     def __init__(

@@ -55,8 +55,8 @@ class _Refetch:
 class CandleProcessor:
     """What the candle agent runs: `process` for each batch, `close_due` now and then, for every owned partition.
 
-    Candles and prices are sent at once. The rows behind them are stored and logged when they have become many and at the
-    latest by `save`, which must come between the last fetch that is acknowledged and the commit.
+    Candles and prices are sent at once. The rows behind them are stored and logged when they have become many and at
+    the latest by `save`, which must come before what is acknowledged is committed.
     """
 
     def __init__(

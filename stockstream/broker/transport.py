@@ -14,7 +14,7 @@ acks         the greatest acknowledged offset is committed. Faust's own bookkeep
              first fetch of one record.
 leaving      a worker that stops leaves the group at once; in the middle of a join stock Faust does not leave it at all.
 lease        no byte leaves for a broker after the group may have given our partitions away (a paused process).
-saving       what the acknowledged ticks have changed is sent before they are committed, not before they are acknowledged.
+saving       what acknowledged ticks have changed is sent before they are committed, as late as that.
 poison       once a send has failed nothing is committed again; the worker ends and is started anew.
 persisted    a store's changelog offset moves only over records that this process wrote next to each other.
 absorb       changelog records go from the fetch into the store in one write, the newer state of a row winning.

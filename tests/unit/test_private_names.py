@@ -53,7 +53,7 @@ KNOWN = [
     (CONSUMER + "Consumer._get_active_partitions", "b24897f3c7af", "_Gate"),
     (CONSUMER + "Consumer.ack", "5fcf41cf4515", "BatchConsumer._new_offset and work_off"),
     (CONSUMER + "Consumer._filter_committable_offsets", "dc5e9baf5d99", "BatchConsumer._new_offset"),
-    (CONSUMER + "Consumer._commit_offsets", "1a6979904118", "BatchConsumer._commit_offsets: the producer is flushed, then `_commit`"),
+    (CONSUMER + "Consumer._commit_offsets", "1a6979904118", "BatchConsumer._commit_offsets and _commit: flushes"),
     (CONSUMER + "Consumer.wait_empty", "e4662fe24f09", "work_off"),
     (CONSUMER + "Consumer.on_partitions_revoked", "d04b7ae72c6f", "BatchConsumer.perform_seek"),
     (CONSUMER + "Consumer.on_partitions_assigned", "29ce96596f05", "BatchConsumer.on_partitions_assigned"),

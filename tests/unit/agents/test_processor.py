@@ -79,7 +79,6 @@ class TestOneFetch:
         assert tables.candles["1m"].table.data.persisted_offset(TP(CHANGES, 0)) is None
         assert processor.foreign_writes == 1
 
-
     async def test_is_saved_at_once_where_it_has_changed_much(
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
     ) -> None:
