@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from faust.transport.consumer import ensure_TPset
@@ -78,6 +78,12 @@ class ClientThread(driver.AIOKafkaConsumerThread):
         else:
             await super().on_partitions_revoked(revoked)
 
+    async def getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
+        """As in Faust, without its queue of calls, which has a worker, tasks and timers wake up for each fetch."""
+        consumer = self._ensure_consumer()
+        fetch = self._fetch_records(consumer, active_partitions, timeout, consumer._max_poll_records)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(fetch, self.thread_loop))
+
     async def _fetch_records(
         self,
         consumer: Any,
@@ -88,7 +94,7 @@ class ClientThread(driver.AIOKafkaConsumerThread):
         records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
         # Measured and stamped where they were taken. A list holds one item: the `Records` of the fetch.
         sources = {tp: batch[0] for tp, batch in records.items() if tp.topic in self.transport.sources}
-        fetches = self.taken.take(sources, _positions(consumer._subscription))
+        fetches = self.taken.take(sources, _positions(consumer._subscription, self.transport.sources))
         return {**records, **fetches}, self.app.consumer_generation_id
 
     def assignment(self) -> set[TP]:
@@ -108,8 +114,8 @@ class ClientThread(driver.AIOKafkaConsumerThread):
         await super()._seek_wait(consumer, partitions)
 
 
-def _positions(subscriptions: Any) -> dict[TP, int]:
-    """Where reading goes on in each partition: beyond the records taken, and what followed them that is none."""
-    assigned = subscriptions.assigned_partitions()
+def _positions(subscriptions: Any, topics: Container[str]) -> dict[TP, int]:
+    """Where reading goes on in their partitions: beyond the records taken, and what followed them that is none."""
+    assigned = [tp for tp in subscriptions.assigned_partitions() if tp.topic in topics]
     states = {tp: subscriptions.subscription.assignment.state_value(tp) for tp in assigned}
     return {tp: state.position for tp, state in states.items() if state is not None and state.has_valid_position}

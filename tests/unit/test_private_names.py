@@ -33,7 +33,7 @@ KNOWN = [
     (DRIVER + "AIOKafkaConsumerThread.on_start", "38b4e8bd1e10", "ClientThread.on_start"),
     (DRIVER + "AIOKafkaConsumerThread._create_worker_consumer", "c2701bfc3e6f", "ClientThread._create_worker_consumer"),
     (DRIVER + "AIOKafkaConsumerThread._fetch_records", "39a2c6c79fc1", "ClientThread._fetch_records"),
-    (DRIVER + "AIOKafkaConsumerThread.getmany", "26fc5fc9f3b6", "ClientThread._fetch_records: who calls it"),
+    (DRIVER + "AIOKafkaConsumerThread.getmany", "26fc5fc9f3b6", "ClientThread.getmany"),
     (DRIVER + "AIOKafkaConsumerThread._seek_wait", "9d221e816d94", "read_again"),
     (DRIVER + "AIOKafkaConsumerThread.assignment", "61f105132ae6", "ClientThread.assignment"),
     (DRIVER + "AIOKafkaConsumerThread.highwater", "6f7dbe109ae6", "is_caught_up"),
