@@ -55,6 +55,7 @@ from stockstream.web.tables import TableViews
 log = logging.getLogger(__name__)
 
 _LIVE_HISTORY_S = 1800.0  # what ClickHouse may lack while the sink lags; older candles come from there alone
+_SAVE_SPREAD_S = 0.02
 _DRAIN_S = 2.0  # what is not in the sink by then is read again
 _STOP_S = 30.0  # more than any part of a stop may take while the brokers answer
 
@@ -204,7 +205,7 @@ class Runtime:
 
     async def _save(self) -> None:
         try:
-            await self.processor.save()
+            await self.processor.save(_SAVE_SPREAD_S)
         except Exception as error:
             await self.fail(error)
             raise

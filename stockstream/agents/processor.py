@@ -136,13 +136,19 @@ class CandleProcessor:
                     await self._save(at_work)  # there may be nothing to commit for long
                     await self._send(tps[0], at_work, outcome)
 
-    async def save(self) -> None:
-        """Store and log what has changed; the producer has it then, the broker maybe not yet."""
-        for number, at_work in list(self._partitions.items()):
-            if at_work.unsaved:
-                async with self._locks[number]:
-                    if self._partitions.get(number) is at_work:
-                        await self._save(at_work)
+    async def save(self, spread_s: float = 0.0) -> None:
+        """Store and log what has changed; the producer has it then, the broker maybe not yet.
+
+        A partition's rows may be some milliseconds of work. With a ``spread_s`` about so much of rest lies between all
+        of them, in which ticks that have come meanwhile are worked on.
+        """
+        changed = [(number, at_work) for number, at_work in self._partitions.items() if at_work.unsaved]
+        for number, at_work in changed:
+            async with self._locks[number]:
+                if self._partitions.get(number) is at_work:
+                    await self._save(at_work)
+            if spread_s:
+                await asyncio.sleep(spread_s / len(changed))
 
     async def settle(self) -> None:
         """Wait until everything that is being written has been handed to the broker: partitions are about to go."""
