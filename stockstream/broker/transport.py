@@ -157,6 +157,10 @@ class BatchConsumer(driver.Consumer):
             self._read_offset[first.tp] = None
             yield first.tp, _message(first.tp, first.offset, messages, generation)
 
+    async def sleep(self, n: Any) -> None:
+        """As in Faust, but that one makes a task and cancels it to sleep for no time, as it does for each fetch."""
+        await (super().sleep(n) if n else asyncio.sleep(0))
+
     def _still_in(self, generation: int) -> bool:
         return self.flow_active and self.app.consumer_generation_id == generation
 
