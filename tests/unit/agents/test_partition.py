@@ -17,6 +17,8 @@ from stockstream.tables.rows import decode_key
 TOPIC = "ticks"
 DAY = 86_400_000
 START = 20_000 * DAY
+PLACES = [0, 1, 2, 9, 3, 30, 4, 31, 1500, 1501, 32, 3000, 3001, 2]
+"""Minutes of ticks: windows open and close, ticks come late, days pass."""
 
 MakeRecord = Callable[..., Any]
 Open = Callable[..., Partition]
@@ -53,6 +55,16 @@ def rows(partition: Partition) -> dict[Address, bytes]:
     }
 
 
+def empty(partition: Partition) -> None:
+    for store in (*partition.stores.values(), partition.latest_store):
+        store.write([(key, None) for key, _ in list(store.items())])
+
+
+def last_of(told: list[tuple[Outcome, Counter[Verdict]]]) -> dict[Any, Candle]:
+    """The candles as they were published last."""
+    return {candle.key: candle for outcome, _ in told for candle in outcome.candles}
+
+
 def published(candles: list[Candle], interval: str) -> list[tuple[float, float | None, str]]:
     return [(candle.close, candle.volume, candle.state) for candle in candles if candle.interval == interval]
 
@@ -78,17 +90,36 @@ class TestSaving:
 
     async def test_makes_no_difference(self, opened: Open, apply: Apply, make_record: MakeRecord) -> None:
         """Windows open and end, late ticks come, and old rows are evicted in between."""
-        places = [0, 1, 2, 9, 3, 30, 4, 31, 1500, 1501, 32, 3000, 3001, 2]
-        records = [make_record(at, event_time=START + place * 60_000) for at, place in enumerate(places)]
+        records = [make_record(at, event_time=START + place * 60_000) for at, place in enumerate(PLACES)]
         found: list[Any] = []
         for each_time in (True, False):
             partition = opened(retention_ms=DAY)
             told = [apply(partition, record, save=each_time, committed=record.offset) for record in records]
             partition.save()
             found.append((told, rows(partition), list(partition.latest_store.items())))
-            for store in (*partition.stores.values(), partition.latest_store):
-                store.write([(key, None) for key, _ in list(store.items())])
+            empty(partition)
         assert found[0] == found[1]
+
+    @pytest.mark.parametrize("committed", range(1, len(PLACES)))
+    async def test_what_a_crash_came_before_is_made_again(
+        self, opened: Open, apply: Apply, make_record: MakeRecord, committed: int
+    ) -> None:
+        records = [make_record(at, event_time=START + place * 60_000) for at, place in enumerate(PLACES)]
+        whole = opened()
+        told = [apply(whole, record) for record in records]
+        expected = rows(whole), list(whole.latest_store.items())
+        empty(whole)
+        first = opened()
+        for record in records[:committed]:
+            apply(first, record, save=False)
+        first.save()
+        for record in records[committed:]:
+            apply(first, record, save=False, committed=committed)
+        second = opened(committed=committed)
+        again = [apply(second, record, save=False, committed=committed) for record in records[committed:]]
+        second.save()
+        assert (rows(second), list(second.latest_store.items())) == expected
+        assert last_of(again).items() <= last_of(told).items()
 
     async def test_what_is_not_stored_yet_is_answered_with(
         self, opened: Open, apply: Apply, make_record: MakeRecord
