@@ -25,7 +25,7 @@ from stockstream.agents.persist import Limits, Persister
 from stockstream.agents.processor import CandleProcessor
 from stockstream.broker.pace import pace_of
 from stockstream.broker.topics import COMPACTED, KEPT_7_DAYS, KEPT_30_DAYS, TopicSpec, ensure_topics
-from stockstream.broker.transport import install, is_settled, poison
+from stockstream.broker.transport import active_partitions, install, is_settled, poison
 from stockstream.codecs.avro import CandleDecoder, Decoder, Encoder, TickDecoder
 from stockstream.codecs.whole import WholeCandleDecoder, WholeTickDecoder
 from stockstream.core.latest import is_as_late
@@ -145,6 +145,7 @@ class Runtime:
             prepare=self._prepare_published,
             now_ms=_now_ms,
             history_s=_LIVE_HISTORY_S,
+            is_alone=lambda: len(active_partitions(self.app, topics)) == settings.partitions * len(topics),
         )
         self.app.add_dependency(self.live)
         self.app.task(self.ingestion.start)

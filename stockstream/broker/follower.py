@@ -23,7 +23,7 @@ QUIET_FETCH_WAIT_MS = 500  # where all of them are quiet
 _BATCH_RECORDS = 500  # a few ms of decoding, which the event loop can spare
 # In which what we sent ourselves is acknowledged, so that it is stepped over and not read. While others send nothing
 # it is longer: each look has the broker send what came since, which then is not read.
-_LOOK_EVERY_S, _SELDOM_S = 0.05, 0.2
+_LOOK_EVERY_S, _SELDOM_S, _ALONE_S = 0.05, 0.2, 1.0
 _IDLE_PROBE_S = 5.0
 _CONTACT_TIMEOUT_S = 10.0
 _GREATEST_DELAY_S = 10.0
@@ -38,6 +38,7 @@ class TopicFollower(Service):
     time records were sent (None: from the beginning); ``prepare`` is awaited with the values of a batch before its
     records are taken; ``take`` raises `BadMessage` for what is no record: counted in ``undecodable``, logged and passed
     over. ``now_ms`` is the wall clock in epoch ms. ``fetch_wait_ms`` is how often brokers that have nothing are asked.
+    ``is_alone`` tells whether nobody but this process is expected to send: it looks for others' records less often then.
 
     ``ready`` turns true, for good, when everything has been read that was there at the start. ``degraded`` says what
     is wrong while Kafka or the registry is away; reading then goes on where it was.
@@ -52,6 +53,7 @@ class TopicFollower(Service):
         now_ms: Callable[[], int],
         prepare: Callable[[Sequence[bytes]], Awaitable[None]] | None = None,
         fetch_wait_ms: int = _FETCH_WAIT_MS,
+        is_alone: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self.ready = False
@@ -63,6 +65,7 @@ class TopicFollower(Service):
         self._take = take
         self._now_ms = now_ms
         self._fetch_wait_ms = fetch_wait_ms
+        self._is_alone = is_alone
         self._positions: dict[TopicPartition, int] = {}
         self._known: dict[TopicPartition, tuple[int, int]] = {}
         self._failures = 0
@@ -158,13 +161,15 @@ class TopicFollower(Service):
                 quiet_since_s = time.monotonic()
             if unread:
                 await self._strike_out(consumer, unread)
-            await asyncio.sleep(self._pause_s(sum(map(len, batch.values()))))  # getmany may not wait
+            await self.sleep(self._pause_s(sum(map(len, batch.values()))))  # getmany may not wait
 
     def _pause_s(self, count: int) -> float:
         """How long to let what comes pile up, after ``count`` records."""
         if not self._known or count >= _BATCH_RECORDS:
             return 0
-        return _LOOK_EVERY_S if count else _SELDOM_S
+        if count:
+            return _LOOK_EVERY_S
+        return _ALONE_S if self._is_alone() else _SELDOM_S
 
     def _step(self, consumer: AIOKafkaConsumer) -> None:
         """Go to the end of every stretch that is known, where its beginning has been reached."""

@@ -24,6 +24,7 @@ class LiveView(TopicFollower):
 
     ``ready`` turns true, for good, when everything has been read that was there at the start. ``degraded`` says what
     is wrong while Kafka or the registry is away; the view then answers with what it has and goes on where it was.
+    ``is_alone`` tells whether no other worker is expected to send any.
     The worker's own states come by `take_sent` and `take_sent_prices`, all others' from Kafka.
     ``hub`` tells live clients of every state that is taken in.
     """
@@ -39,6 +40,7 @@ class LiveView(TopicFollower):
         prepare: Callable[[Sequence[bytes]], Awaitable[None]],
         now_ms: Callable[[], int],
         history_s: float = 7200.0,
+        is_alone: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(
             connection,
@@ -46,6 +48,7 @@ class LiveView(TopicFollower):
             take=self._keep,
             now_ms=now_ms,
             prepare=prepare,
+            is_alone=is_alone,
         )
         self.hub = Hub()
         self.recent = Recent(history_s, self.hub.publish)
