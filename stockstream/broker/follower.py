@@ -38,7 +38,7 @@ class TopicFollower(Service):
     time records were sent (None: from the beginning); ``prepare`` is awaited with the values of a batch before its
     records are taken; ``take`` raises `BadMessage` for what is no record: counted in ``undecodable``, logged and passed
     over. ``now_ms`` is the wall clock in epoch ms. ``fetch_wait_ms`` is how often brokers that have nothing are asked.
-    ``is_alone`` tells whether nobody but this process is expected to send: it looks for others' records less often then.
+    ``is_alone`` tells whether nobody but this process is expected to send; it looks for others' records seldom then.
 
     ``ready`` turns true, for good, when everything has been read that was there at the start. ``degraded`` says what
     is wrong while Kafka or the registry is away; reading then goes on where it was.
