@@ -26,7 +26,8 @@ from stockstream.core.trade_ids import TradeIds
 from stockstream.core.windows import Figures, Windows
 from stockstream.models import Candle
 
-_EXACT_UNITS = 2**53 // E8 - 1  # below it whole units and what is left of another, in 1e-8, are exact as a double
+_FEW_UNITS = 2**62 // E8  # of fewer the volume fits into 64 bits
+_EXACT_DOUBLE = 2**53
 
 
 def is_ahead(run: Run, series: Sequence[Series]) -> bool:
@@ -121,9 +122,10 @@ def _repeated(items: Sequence[str], counts: Sequence[int]) -> list[str]:
 
 def _volumes(windows: Windows) -> tuple[NDArray[Any], Floats]:
     """The volume of each, exact in units of 1e-8, and the nearest double of it."""
-    if int(windows.units.max()) < _EXACT_UNITS:
+    if int(windows.units.max()) < _FEW_UNITS:
         volume_e8 = windows.units * E8 + windows.rest_e8
-        return volume_e8, volume_e8 / E8
+        if int(volume_e8.max()) <= _EXACT_DOUBLE:
+            return volume_e8, volume_e8 / E8
     exact = windows.units.astype(object) * E8 + windows.rest_e8
     return exact, np.array([volume / E8 for volume in exact.tolist()])
 

@@ -11,6 +11,7 @@ from crashing import Host
 
 from stockstream.core.engine import Engine
 from stockstream.core.interval import INTERVALS_MS
+from stockstream.core.partial import E8
 from stockstream.core.row import Row
 from stockstream.core.rows import Address, Rows
 from stockstream.core.verdict import Policy
@@ -71,7 +72,7 @@ class Both:
 
 
 def plain(row: Row) -> Row:
-    bar = row.bar and replace(row.bar, turnover=round(row.bar.turnover, 6), turnover_low=0.0)
+    bar = row.bar and replace(row.bar, turnover=float(f"{row.bar.turnover:.12g}"), turnover_low=0.0)
     return replace(row, bar=bar, ids=row.ids.bounds)  # type: ignore[arg-type]  # compared, not used
 
 
@@ -174,3 +175,12 @@ def test_nothing_is_closed_at_once_while_the_log_is_read_again() -> None:
     applied = again.engine.apply(again.topic_id, [], 0, columns_of(trades(3)[:300]))
     assert applied.whole == []
     assert again.engine.close(0, idle=False) == []
+
+
+@pytest.mark.parametrize("size", [0.0, 3e5 + 1 / 3, 1_501_199.91, 1e9 + 0.1, 9e11])
+def test_volumes_of_any_size_are_exact(size: float) -> None:
+    both = Both()
+    whole = both.take([(at, replace(tick, last_size=size)) for at, tick in trades(12)])
+    assert starts(whole, "A", "1m") == list(range(11))
+    units = round(size * E8) if size < 1e9 else int(size) * E8 + round((size - int(size)) * E8)
+    assert {candle.volume for candle in whole if candle.interval == "1m"} == {units * 60 / E8}
