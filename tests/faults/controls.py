@@ -35,7 +35,10 @@ _ZOMBIES = _plan(
     38,
     busy=4,
 )
-_MOVES = _plan([Step(3 + 5 * n, Kind.LEAVE if n % 2 else Kind.JOIN, "w1") for n in range(6)], 32, ("w0",), busy=4)
+_MOVES = replace(
+    _plan([Step(3 + 5 * n, Kind.LEAVE if n % 2 else Kind.JOIN, "w1") for n in range(6)], 44, ("w0",), busy=4),
+    is_patient=True,
+)
 # Two recoveries within seconds: of half of the rows, and when the other worker leaves, of the other half.
 _RETURNS = replace(
     _plan([Step(5, Kind.WIPE, "w0"), Step(7.5, Kind.LEAVE, "w1"), Step(12, Kind.JOIN, "w1")], 20),

@@ -78,6 +78,8 @@ class Plan:
     """How long everything may take to be read after the last tick."""
     is_static: bool = False
     """Whether workers keep their place in the group over a restart (``STOCKSTREAM_INSTANCE_ID``)."""
+    is_patient: bool = False
+    """Whether each fault waits until all workers are ready: on a slow machine one might leave before it has joined."""
 
     def __str__(self) -> str:
         off = f", without {', '.join(self.off)}" if self.off else ""

@@ -97,6 +97,8 @@ def _run(plan: Plan, stage: Stage, report: Report) -> None:
         began_s = time.monotonic()
         for step in plan.steps:
             stage.tend_until(lambda at_s=step.at_s: time.monotonic() - began_s >= at_s, PATIENCE_S, "a step's time")
+            if plan.is_patient:
+                stage.tend_until(lambda: _is_ready(stage), PATIENCE_S, "all workers to be ready for a step")
             events_ms.append(_now_ms())
             stage.do(step)
         stage.tend_until(lambda: load.has_sent(1) and stage.is_whole(), PATIENCE_S, "the load's end")
