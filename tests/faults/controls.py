@@ -39,11 +39,11 @@ _MOVES = replace(
     _plan([Step(3 + 5 * n, Kind.LEAVE if n % 2 else Kind.JOIN, "w1") for n in range(6)], 44, ("w0",), busy=4),
     is_patient=True,
 )
-# Two recoveries within seconds: of half of the rows, and when the other worker leaves, of the other half.
+# Two recoveries within seconds: of half of the rows, and as the other worker leaves right then, of the other half.
 _RETURNS = replace(
-    _plan([Step(5, Kind.WIPE, "w0"), Step(7.5, Kind.LEAVE, "w1"), Step(12, Kind.JOIN, "w1")], 20),
+    _plan([Step(5, Kind.WIPE, "w0"), Step(7.5, Kind.LEAVE, "w1")], 30),
     settings={**QUICK, "standby_replicas": "0"},
-    is_static=True,  # so that w0 need not wait for its own session to end
+    is_patient=True,
 )
 
 
