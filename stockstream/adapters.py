@@ -11,6 +11,7 @@ from stockstream.broker.connection import Connection
 from stockstream.broker.producer import TickProducer
 from stockstream.broker.topics import COMPACTED, TopicSpec
 from stockstream.codecs.registry import Registry
+from stockstream.core.verdict import Policy
 from stockstream.errors import SettingsError
 from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2, Tick
 from stockstream.models.schema import AvroSchema
@@ -64,6 +65,15 @@ def tick_producer(
         compression=None if settings.producer_compression == "none" else settings.producer_compression,
         buffer_ticks=settings.producer_buffer_ticks,
         shed_after_s=settings.producer_shed_after_s if shed_after_s is None else shed_after_s,
+    )
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What is accepted as a tick."""
+    return Policy(
+        settings.accepted_lateness_s * 1000,
+        settings.future_tolerance_s * 1000,
+        {exchange: delay_s * 1000 for exchange, delay_s in settings.feed_delay_s.items()},
     )
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import faust
 
-from stockstream.adapters import connection_of
+from stockstream.adapters import connection_of, policy_of
 from stockstream.agents.partition import CandleRules
 from stockstream.broker.connection import Connection
-from stockstream.core.verdict import Policy
 from stockstream.settings import Settings
 from stockstream.sinks.clickhouse import ClickHouseSink
 
@@ -80,11 +79,7 @@ def sink_of(settings: Settings) -> ClickHouseSink:
 def rules_of(settings: Settings) -> CandleRules:
     """What decides a candle."""
     return CandleRules(
-        Policy(
-            settings.accepted_lateness_s * 1000,
-            settings.future_tolerance_s * 1000,
-            {exchange: delay_s * 1000 for exchange, delay_s in settings.feed_delay_s.items()},
-        ),
+        policy_of(settings),
         int(settings.close_delay_s * 1000),
         settings.retention_s * 1000,
         settings.epoch,

@@ -1,21 +1,25 @@
-"""``stockstream candles``: the candles of a trades file."""
+"""``stockstream candles``: the candles of a trades file, or of what is in Kafka."""
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
 
 import click
 
-from stockstream.cli.columns import parse_columns
+from stockstream.cli.columns import parse_columns, parse_symbols
 from stockstream.cli.progress import progress
+from stockstream.cli.times import parse_time_option
+from stockstream.cli.topic_candles import Span, fold_topic
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.offline import OfflineEngine
 from stockstream.models import Candle, Verdict
+from stockstream.settings import Settings
 from stockstream.sources.replay.trades_file import TradesFile
 
 _BATCH_TICKS = 10_000
@@ -24,30 +28,65 @@ _USED = {Verdict.ACCEPTED, Verdict.DUPLICATE}
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", required=False)
 @click.option(
-    "--interval", type=click.Choice(list(INTERVALS_MS)), required=True, help="Length of a candle; days are UTC."
+    "--interval",
+    type=click.Choice(list(INTERVALS_MS)),
+    help="Length of a candle; days are UTC. [of a topic: 1m]",
 )
 @click.option("--columns", callback=parse_columns, help="The file's own column names: event_ms=time,price=px,…")
-def command(file: str, interval: str, columns: Mapping[str, str]) -> None:
-    """Print the candles of FILE as CSV.
+@click.option("--topic", help="Read this topic of Kafka, as it is named there, instead of a file.")
+@click.option("--from", "from_ms", callback=parse_time_option, help="First window: a date, RFC 3339 or epoch ms.")
+@click.option("--to", "to_ms", callback=parse_time_option, help="Windows begin before it.")
+@click.option("--symbols", callback=parse_symbols, help="Only these, comma-separated.")
+def command(
+    file: str | None,
+    interval: str | None,
+    columns: Mapping[str, str],
+    topic: str | None,
+    from_ms: int | None,
+    to_ms: int | None,
+    symbols: Sequence[str] | None,
+) -> None:
+    """Print the candles of FILE, or of what a topic holds now, as CSV.
 
     FILE holds trades as CSV with the columns event_ms, trade_id, side, price, size and, for several instruments,
     symbol; or as JSON lines; plain or gzip. - is standard input. Trades may come in any order and more than once.
     Minutes without a trade have no row.
+
+    With --topic the candles are those that a worker with the same settings makes of the records that are there at
+    the start. --from, --to and --symbols choose among them.
     """
+    if (file is None) == (topic is None):
+        raise click.UsageError("Missing argument 'FILE', or --topic: one of them, not both.")
+    if topic is not None:
+        if columns:
+            raise click.UsageError("--columns is for files: a topic has its own.")
+        span = Span(interval or "1m", from_ms, to_ms)
+        engine = asyncio.run(fold_topic(Settings.load(), topic, span, symbols))
+        _print(engine, span, has_symbol=True)
+        return
+    if interval is None:
+        raise click.UsageError("Missing option '--interval'.")
+    if (from_ms, to_ms, symbols) != (None, None, None):
+        raise click.UsageError("--from, --to and --symbols are for --topic.")
     engine = OfflineEngine()
-    with TradesFile(file, columns) as trades, progress("reading trades", trades.size_bytes) as told:
+    with TradesFile(str(file), columns) as trades, progress("reading trades", trades.size_bytes) as told:
         ticks = iter(trades)
         while batch := list(islice(ticks, _BATCH_TICKS)):
             engine.add(batch)
             told(trades.position_bytes)
         has_symbol = trades.has_symbol
+    _print(engine, Span(interval), has_symbol)
+
+
+def _print(engine: OfflineEngine, span: Span, has_symbol: bool) -> None:
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(("symbol", *_HEADER) if has_symbol else _HEADER)
-    for candle, volume in engine.candles(interval):
-        row = _row(candle, volume)
-        rows.writerow((candle.symbol, *row) if has_symbol else row)
+    for candle, volume in engine.candles(span.interval):
+        if span.holds(candle.window_start):
+            row = _row(candle, volume)
+            rows.writerow((candle.symbol, *row) if has_symbol else row)
     sys.stdout.flush()
     _report(engine.verdicts)
 

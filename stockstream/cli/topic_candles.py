@@ -1,0 +1,98 @@
+"""The candles of what a tick topic holds now, folded as those of a file are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from aiokafka import ConsumerRecord
+
+from stockstream.adapters import connection_of, policy_of, registry_of
+from stockstream.broker.snapshot import open_snapshot
+from stockstream.cli.progress import progress
+from stockstream.codecs import BadRecord, TickDecoder
+from stockstream.codecs.impatient import Impatient
+from stockstream.core.interval import trading_day, window_end, window_start
+from stockstream.core.offline import OfflineEngine
+from stockstream.models import Tick, Verdict
+from stockstream.settings import Settings
+
+_CLOCK_SKEW_MS = 60_000
+_CONTROLS = ("start", "gap")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which candles are wanted: those whose window begins in ``[from_ms, to_ms)``; None: no bound."""
+
+    interval: str
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+    def holds(self, start_ms: int) -> bool:
+        """Whether the candle that begins then is wanted."""
+        return (self.from_ms is None or start_ms >= self.from_ms) and (self.to_ms is None or start_ms < self.to_ms)
+
+    @property
+    def first_ms(self) -> int | None:
+        """The first event that matters: a candle's cumulative volume counts from those before it on its date."""
+        return None if self.from_ms is None else trading_day(self.from_ms)[0]
+
+    @property
+    def end_ms(self) -> int | None:
+        """The end of the last window that is wanted."""
+        if self.to_ms is None:
+            return None
+        return window_end(self.interval, window_start(self.interval, max(0, self.to_ms - 1)))
+
+
+async def fold_topic(
+    settings: Settings, topic: str, span: Span, symbols: Collection[str] | None = None
+) -> OfflineEngine:
+    """Fold the ticks of ``topic`` (as it is named on the broker) that the candles of ``span`` are made of.
+
+    Judged as a worker with these settings does. What is no tick is counted in the engine's ``verdicts``. The log is
+    read from the record that it took at the beginning of the first trading date, less what clocks may differ by, to its
+    ends at the start: an event is never in the log before it happens, but may come there any time later. Raises
+    `InvalidInput` for a missing topic, `BrokerUnreachable`, and `StockstreamError` where a registry is needed and away.
+    """
+    engine = OfflineEngine(policy_of(settings))
+    registry = registry_of(settings)
+    decoder = TickDecoder(Impatient(registry))
+    keys = None if symbols is None else {symbol.encode() for symbol in symbols}
+    first_ms, skew_ms = span.first_ms, settings.future_tolerance_s * 1000 + _CLOCK_SKEW_MS
+    try:
+        async with open_snapshot(
+            connection_of(settings), topic, since_ms=None if first_ms is None else first_ms - skew_ms
+        ) as snapshot:
+            with progress(f"reading {topic}", snapshot.total) as told:
+                async for records in snapshot.batches():
+                    await decoder.prepare([record.value for record in records])
+                    ticks = _decoded(decoder, records, keys, engine.verdicts)
+                    engine.add([tick for tick in ticks if _matters(tick, span)])
+                    told(snapshot.done)
+    finally:
+        await registry.close()
+    engine.finish()
+    return engine
+
+
+def _decoded(
+    decoder: TickDecoder, records: Sequence[ConsumerRecord], keys: Collection[bytes] | None, bad: Counter[Verdict]
+) -> list[Tick]:
+    ticks = []
+    for record in records:
+        if keys is None or record.key in keys:
+            try:
+                ticks.append(decoder.decode(record.key, record.value))
+            except BadRecord as error:
+                bad[error.verdict] += 1
+    return ticks
+
+
+def _matters(tick: Tick, span: Span) -> bool:
+    if tick.kind in _CONTROLS:
+        return True
+    first_ms, end_ms = span.first_ms, span.end_ms
+    return (first_ms is None or tick.event_time >= first_ms) and (end_ms is None or tick.event_time < end_ms)
