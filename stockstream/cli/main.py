@@ -14,7 +14,7 @@ import click
 from stockstream.errors import StockstreamError
 from stockstream.logs import Repeats
 
-COMMANDS = ("candles", "demo", "doctor", "produce", "replay", "schema", "settings", "subscribe")
+COMMANDS = ("candles", "dead-letters", "demo", "doctor", "produce", "replay", "schema", "settings", "subscribe")
 """Each is the object ``command`` of the module of its name beside this one, imported when it is needed."""
 
 _INTERRUPTED = 130
@@ -31,7 +31,7 @@ class Edge(click.Group):
         """The command of a name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"stockstream.cli.{cmd_name}").command
+        command: click.Command = import_module(f"stockstream.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def main(self, args: Sequence[str] | None = None, *positional: Any, **options: Any) -> Any:

@@ -1,0 +1,118 @@
+"""Dead letters as they lie in their topic, and which of them are meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from aiokafka import ConsumerRecord
+
+from stockstream.broker.connection import Connection
+from stockstream.broker.snapshot import open_snapshot
+from stockstream.cli.progress import progress
+from stockstream.errors import InvalidInput
+
+_PLACE = re.compile(r"(.+)-(\d{1,9})-(\d{1,18})", re.ASCII)
+_OURS = ("topic", "partition", "offset", "reason", "error")
+
+
+class Place(NamedTuple):
+    """Where a record lies; as text ``TOPIC-PARTITION-OFFSET``."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}-{self.offset}"
+
+    @classmethod
+    def of(cls, text: str) -> Place:
+        """Read a place; raises `InvalidInput`."""
+        found = _PLACE.fullmatch(text)
+        if found is None:
+            raise InvalidInput(f"{text!r} is no place of a record: write TOPIC-PARTITION-OFFSET, as in yfinance-3-1024")
+        return cls(found[1], int(found[2]), int(found[3]))
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A record with its original key and value; ``origin`` is where it lay, ``place`` where the letter lies.
+
+    ``put_away_ms`` (epoch ms) is when it became a letter. ``others`` are headers that are not ours.
+    """
+
+    place: Place
+    put_away_ms: int
+    origin: Place
+    reason: str
+    error: str
+    key: bytes | None
+    value: bytes | None
+    others: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def symbol(self) -> str | None:
+        """The key as text; None without one."""
+        return None if self.key is None else self.key.decode(errors="backslashreplace")
+
+    def without_value(self) -> Letter:
+        """The same, for lists."""
+        return replace(self, value=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Letters with this reason, original topic and symbol, put away in ``[from_ms, to_ms)``; None: any."""
+
+    reason: str | None = None
+    topic: str | None = None
+    symbol: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+    def takes(self, letter: Letter) -> bool:
+        """Whether a letter is meant."""
+        return (
+            (self.reason is None or letter.reason == self.reason)
+            and (self.topic is None or letter.origin.topic == self.topic)
+            and (self.symbol is None or letter.symbol == self.symbol)
+            and (self.from_ms is None or letter.put_away_ms >= self.from_ms)
+            and (self.to_ms is None or letter.put_away_ms < self.to_ms)
+        )
+
+
+async def read_letters(connection: Connection, topic: str, chosen: Filter) -> AsyncIterator[Letter]:
+    """The letters that ``topic`` holds now; raises `InvalidInput` if it is missing, and `BrokerUnreachable`."""
+    async with open_snapshot(connection, topic, since_ms=chosen.from_ms) as snapshot:
+        with progress(f"reading {topic}", snapshot.total) as told:
+            async for records in snapshot.batches():
+                for record in records:
+                    letter = letter_of(record)
+                    if chosen.takes(letter):
+                        yield letter
+                told(snapshot.done)
+
+
+def letter_of(record: ConsumerRecord) -> Letter:
+    """The letter of a record; what its headers do not say is ``?`` and -1."""
+    headers = {name: value or b"" for name, value in record.headers}
+
+    def text(name: str) -> str:
+        return headers.get(name, b"?").decode(errors="backslashreplace")
+
+    def number(name: str) -> int:
+        return int(text(name)) if text(name).isdecimal() else -1
+
+    return Letter(
+        Place(record.topic, record.partition, record.offset),
+        record.timestamp,
+        Place(text("topic"), number("partition"), number("offset")),
+        text("reason"),
+        text("error"),
+        record.key,
+        record.value,
+        tuple((name, value) for name, value in headers.items() if name not in _OURS),
+    )
