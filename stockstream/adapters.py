@@ -63,6 +63,9 @@ def tick_producer(
         now_ms=now_ms,
         linger_ms=settings.producer_linger_ms,
         compression=None if settings.producer_compression == "none" else settings.producer_compression,
+        batch_bytes=settings.producer_batch_bytes,
+        acks=settings.producer_acks,
+        log_every_ticks=settings.log_every_ticks,
         buffer_ticks=settings.producer_buffer_ticks,
         shed_after_s=settings.producer_shed_after_s if shed_after_s is None else shed_after_s,
     )

@@ -19,7 +19,7 @@ import faust
 
 from stockstream.adapters import connection_of, registry_of, subject_of, tick_schema_of
 from stockstream.agents import candles as candle_agent
-from stockstream.agents.dead_letters import DeadLetters
+from stockstream.agents.dead_letters import LETTERED, DeadLetters
 from stockstream.agents.partition import CandleRules
 from stockstream.agents.persist import Limits, Persister
 from stockstream.agents.processor import CandleProcessor
@@ -35,6 +35,7 @@ from stockstream.ingestion import Ingestion
 from stockstream.logs import Repeats
 from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, Candle, Latest
 from stockstream.settings import Settings
+from stockstream.sinks.delivery import REFUSED
 from stockstream.sources.catalog import source_of
 from stockstream.startup import (
     check_port,
@@ -49,6 +50,7 @@ from stockstream.tables import Tables, declare
 from stockstream.web import routes
 from stockstream.web.health import Check, live_view_check
 from stockstream.web.live import LiveView
+from stockstream.web.metrics import Counted
 from stockstream.web.subscriptions import SubscriptionViews
 from stockstream.web.tables import TableViews
 
@@ -108,7 +110,7 @@ class Runtime:
         self._candle_encoder: Encoder | None = None
         self._latest_encoder: Encoder | None = None
         self.sink = sink_of(settings) if settings.sink_enabled else None
-        dead_letters = DeadLetters(self.app, settings.topic("dead-letters"))
+        self.dead_letters = dead_letters = DeadLetters(self.app, settings.topic("dead-letters"))
         rules = rules_of(settings)
         self.processor = CandleProcessor(
             self.app,
@@ -277,7 +279,24 @@ class Runtime:
             ),
             checks=[self._check_tables, lambda: live_view_check(self.live), self._check_sink],
             now_ms=_now_ms,
+            metrics=[
+                Counted("dead_letters", "Records put away, by reason.", "reason", self._letters_by_reason),
+                Counted("ticks", "Ticks read, by verdict.", "verdict", self._ticks_by_verdict),
+                Counted("sink_rows", "Rows for ClickHouse, by what became of them.", "outcome", self._sink_rows),
+            ],
         )
+
+    def _letters_by_reason(self) -> dict[str, int]:
+        return {reason: self.dead_letters.counts[reason] for reason in sorted({*LETTERED, REFUSED})}
+
+    def _ticks_by_verdict(self) -> dict[str, int]:
+        return {str(verdict): count for verdict, count in self.processor.verdicts.items()}
+
+    def _sink_rows(self) -> dict[str, int]:
+        if self.persister is None:
+            return {}
+        health = self.persister.health()
+        return {"inserted": health.inserted, "dead-lettered": health.dead_lettered, "undecodable": health.undecodable}
 
     def _check_tables(self) -> Check:
         if not is_settled(self.app):

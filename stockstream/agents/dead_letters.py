@@ -21,7 +21,8 @@ LETTERED = frozenset(Verdict) - {Verdict.ACCEPTED, Verdict.DUPLICATE}
 class DeadLetters:
     """Sends original bytes to the ``dead-letters`` topic; where they came from and why is in the record's headers.
 
-    Headers, all UTF-8: ``topic``, ``partition``, ``offset``, ``reason`` (a `Verdict`), ``error``.
+    Headers, all UTF-8: ``topic``, ``partition``, ``offset``, ``reason`` (a `Verdict`), ``error``. ``counts`` are those
+    sent since the start, by reason; what is sent again after a failure counts once.
     """
 
     def __init__(self, app: Any, topic: str) -> None:
@@ -34,6 +35,7 @@ class DeadLetters:
     ) -> None:
         """Hand one record to the producer; nothing is committed past it unless the broker takes it."""
         future = await self._produce(key, value, topic, partition, offset, reason, error)
+        self.counts[reason] += 1
         future.add_done_callback(self._sent)
 
     async def deliver(
@@ -44,11 +46,11 @@ class DeadLetters:
             await (await self._produce(key, value, topic, partition, offset, reason, error))
         except KafkaError as failure:
             raise BrokerUnreachable(f"{self._topic} does not take records for now: {failure!r}") from failure
+        self.counts[reason] += 1
 
     async def _produce(
         self, key: bytes | None, value: bytes | None, topic: str, partition: int, offset: int, reason: str, error: str
     ) -> Any:
-        self.counts[reason] += 1
         log.warning("to %s: %s-%d offset %d, %s: %s", self._topic, topic, partition, offset, reason, error)
         headers = {
             "topic": topic.encode(),

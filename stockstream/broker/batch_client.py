@@ -22,7 +22,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import TopicPartition
 
-from stockstream.broker.link import Answers, Link
+from stockstream.broker.link import Acks, Answers, Link
 from stockstream.core.backoff import full_jitter
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 Record = tuple[bytes, bytes, float]
 """Key, value, and the steady time (s) at which it was accepted."""
 
-_BATCH_BYTES = 400_000
+BATCH_BYTES = 400_000
 _REQUEST_TIMEOUT_MS = 10_000
 _WATCH_EVERY_S = 1.0
 _METADATA_S = 5.0
@@ -45,8 +45,10 @@ _NO_LEADER = -1
 class BatchClient:
     """Takes records of one topic to Kafka.
 
-    ``options`` are those of `Connection.aiokafka`. ``on_acknowledged`` is called with the partitions whose batch has
-    been written; ``on_failed`` once, with what makes this client useless.
+    ``options`` are those of `Connection.aiokafka`. A batch has at most ``batch_bytes`` before it is compressed, or one
+    record. With ``acks`` 0 it has no sequence number: the broker would refuse all that follows one that was lost.
+    ``on_acknowledged`` is called with the partitions whose batch has been written; ``on_failed`` once, with what makes
+    this client useless.
     """
 
     def __init__(
@@ -55,11 +57,14 @@ class BatchClient:
         topic: str,
         *,
         compression: str | None,
+        batch_bytes: int = BATCH_BYTES,
+        acks: Acks = "all",
         on_acknowledged: Callable[[list[int]], None],
         on_failed: Callable[[Exception], None],
     ) -> None:
         self._topic = topic
         self._compression = _COMPRESSIONS[compression]
+        self._batch_bytes, self._acks = batch_bytes, acks
         self._on_acknowledged, self._on_failed = on_acknowledged, on_failed
         self._client = AIOKafkaClient(**options, request_timeout_ms=_REQUEST_TIMEOUT_MS)
         self._link_options = {
@@ -84,16 +89,16 @@ class BatchClient:
         while (partitions := self._client.cluster.partitions_for_topic(self._topic)) is None:
             await asyncio.sleep(0.1)
             await self._client.force_metadata_update()
-        while True:
+        while self._acks != "0":
             request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=60_000)
             answer = await self._client.send(self._client.get_random_node(), request)
             error = for_code(answer.error_code)
             if not answer.error_code:
+                self._producer_id, self._epoch = answer.producer_id, answer.producer_epoch
                 break
             if not error.retriable:
                 raise error()
             await asyncio.sleep(0.1)
-        self._producer_id, self._epoch = answer.producer_id, answer.producer_epoch
         unanswering: set[int] = set()
         for partition in partitions:
             await self._find_leader(partition, unanswering)
@@ -105,9 +110,9 @@ class BatchClient:
 
         There must be no batch of that partition under way.
         """
-        sequence = self._sequences.get(partition, 0)
+        sequence = -1 if self._acks == "0" else self._sequences.get(partition, 0)
         builder = DefaultRecordBatchBuilder(
-            _MAGIC, self._compression, 0, self._producer_id, self._epoch, sequence, _BATCH_BYTES
+            _MAGIC, self._compression, 0, self._producer_id, self._epoch, sequence, self._batch_bytes
         )
         taken: list[Record] = []
         while waiting:
@@ -216,7 +221,7 @@ class BatchClient:
             return False
         link = self._links.get(node)
         if link is None or not link.is_open:
-            link = Link(self._topic, _REQUEST_TIMEOUT_MS, on_answer=self._answered, on_lost=self._lost)
+            link = Link(self._topic, _REQUEST_TIMEOUT_MS, acks=self._acks, on_answer=self._answered, on_lost=self._lost)
             try:
                 await link.open(broker.host, broker.port, self._link_options)
             except (KafkaError, OSError) as error:

@@ -11,13 +11,15 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from aiokafka.conn import create_conn
 from aiokafka.errors import UnsupportedVersionError
 
 _API_KEY, _API_VERSION = 0, 7  # a produce request, as Kafka 2.1 and all later brokers understand it
-_ACKS_ALL = -1
+Acks = Literal["all", "1", "0"]
+"""How many replicas have a batch before it counts as written: all in sync, the leader, or nobody knows."""
+_ACKS: dict[Acks, int] = {"all": -1, "1": 1, "0": 0}
 _CLIENT_ID = b"stockstream"
 _SIZE = struct.Struct(">i")
 _PARTITION = struct.Struct(">ii")
@@ -29,10 +31,11 @@ Answers = list[tuple[int, int]]
 
 
 class Link(asyncio.Protocol):
-    """Sends batches for ``topic`` to one broker with acks from all replicas.
+    """Sends batches for ``topic`` to one broker, which answers when as many replicas have them as ``acks`` says.
 
     ``on_answer`` is called with the partitions of a request and their error codes; ``on_lost`` with the partitions that
-    nothing will be heard of any more.
+    nothing will be heard of any more. Without acks a broker answers nothing: a batch counts as written once it has left
+    for the socket and that takes more.
     """
 
     def __init__(
@@ -40,16 +43,20 @@ class Link(asyncio.Protocol):
         topic: str,
         timeout_ms: int,
         *,
+        acks: Acks = "all",
         on_answer: Callable[[Answers], None],
         on_lost: Callable[[Link, list[int]], None],
     ) -> None:
         name = topic.encode()
         self._before = struct.pack(f">h{len(_CLIENT_ID)}s", len(_CLIENT_ID), _CLIENT_ID) + struct.pack(
-            f">hhiih{len(name)}s", -1, _ACKS_ALL, timeout_ms, 1, len(name), name
+            f">hhiih{len(name)}s", -1, _ACKS[acks], timeout_ms, 1, len(name), name
         )
         self._partitions_at = _TOPIC_AT + 2 + len(name)
         self._on_answer, self._on_lost = on_answer, on_lost
         self._under_way: deque[tuple[int, list[int], float]] = deque()
+        self._is_answered = acks != "0"
+        self._is_full = False
+        self._unanswered: list[int] = []
         self._number = 0
         self._rest = b""
         self._connection: Any = None
@@ -90,8 +97,22 @@ class Link(asyncio.Protocol):
         parts[1] = struct.pack(">hhi", _API_KEY, _API_VERSION, self._number)
         parts[3] = _SIZE.pack(len(partitions))
         parts[0] = _SIZE.pack(sum(map(len, parts)))
-        self._under_way.append((self._number, partitions, time.monotonic()))
+        if self._is_answered:
+            self._under_way.append((self._number, partitions, time.monotonic()))
         self._transport.write(b"".join(parts))
+        if not self._is_answered:
+            self._unanswered += partitions
+            if not self._is_full:
+                asyncio.get_running_loop().call_soon(self._count_as_written)
+
+    def pause_writing(self) -> None:
+        """The broker takes bytes slower than they come."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._is_full = False
+        self._count_as_written()
 
     def abort(self) -> None:
         """Cut the connection off, if it is open."""
@@ -125,7 +146,14 @@ class Link(asyncio.Protocol):
         self._connection.close()
         lost = [partition for _, partitions, _ in self._under_way for partition in partitions]
         self._under_way.clear()
+        lost += self._unanswered
+        self._unanswered = []
         self._on_lost(self, lost)
+
+    def _count_as_written(self) -> None:
+        partitions, self._unanswered = self._unanswered, []
+        if partitions:
+            self._on_answer([(partition, 0) for partition in partitions])
 
     def _answered(self, answer: bytes) -> None:
         (number,) = _SIZE.unpack_from(answer)

@@ -20,10 +20,11 @@ from typing import Any, Protocol
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
-from stockstream.broker.batch_client import BatchClient, Record
+from stockstream.broker.batch_client import BATCH_BYTES, BatchClient, Record
 from stockstream.broker.connection import Connection
 from stockstream.broker.holes import Holes
 from stockstream.broker.latency import Latency
+from stockstream.broker.link import Acks
 from stockstream.broker.topics import unreachable
 from stockstream.core.backoff import full_jitter
 from stockstream.errors import InvalidInput
@@ -94,10 +95,13 @@ class TickProducer:
     """Writes ticks to ``topic``, keyed by symbol and partitioned by murmur2 over the key.
 
     ``encode`` makes a record's value; it may raise `InvalidInput` for what it cannot carry, which is counted. Ticks
-    leave at once, but not sooner than ``linger_ms`` after those before them. At most ``buffer_ticks`` (and one call
-    more a caller) wait for Kafka. While the buffer is full `send` waits, and when it has been full for ``shed_after_s``
-    ticks are shed, counted, and remembered as a hole, which is told by a ``gap`` record of cause ``shed`` as soon as
-    there is room.
+    leave at once, but not sooner than ``linger_ms`` after those before them, in batches of at most ``batch_bytes``
+    before compression. At most ``buffer_ticks`` (and one call more a caller) wait for Kafka. While the buffer is full
+    `send` waits, and when it has been full for ``shed_after_s`` ticks are shed, counted, and remembered as a hole,
+    which is told by a ``gap`` record of cause ``shed`` as soon as there is room.
+
+    Batches count as written as ``acks`` says. With less than ``all`` that is no promise: what was written may be lost,
+    and no gap record tells. With each ``log_every_ticks`` that are taken (0: never) a line is logged.
     """
 
     def __init__(
@@ -109,6 +113,9 @@ class TickProducer:
         now_ms: Callable[[], int],
         linger_ms: float = 4.0,
         compression: str | None = None,
+        batch_bytes: int = BATCH_BYTES,
+        acks: Acks = "all",
+        log_every_ticks: int = 0,
         buffer_ticks: int = 50_000,
         shed_after_s: float = 30.0,
         make_client: Callable[..., Client] = BatchClient,
@@ -119,7 +126,10 @@ class TickProducer:
         self.symbols: dict[str, SymbolCount] = {}
         self.buffered = 0
         self._connection, self._encode, self._now_ms = connection, encode, now_ms
-        self._linger_s, self._compression = linger_ms / 1000, compression
+        self._linger_s = linger_ms / 1000
+        self._acks = acks
+        self._options: dict[str, Any] = {"compression": compression, "batch_bytes": batch_bytes, "acks": acks}
+        self._log_every, self._log_at = log_every_ticks, log_every_ticks
         self._most, self._shed_after_s = buffer_ticks, shed_after_s
         self._make_client = make_client
         self._client: Client | None = None
@@ -136,6 +146,13 @@ class TickProducer:
 
     async def start(self) -> None:
         """Connect; the topic must exist. Raises `BrokerUnreachable`."""
+        if self._acks != "all":
+            log.warning(
+                "topic %s is written with producer_acks=%s: ticks may be lost %s, and nothing tells of it",
+                self.topic,
+                self._acks,
+                "whenever a connection or a broker is" if self._acks == "0" else "with the broker that has them",
+            )
         try:
             self._client, partitions = await self._connect()
         except (KafkaError, OSError) as error:
@@ -244,6 +261,9 @@ class TickProducer:
             return
         self.counts.accepted += taken
         self.buffered += taken
+        if self._log_every and self.counts.accepted >= self._log_at:
+            self._log_at = self.counts.accepted - self.counts.accepted % self._log_every + self._log_every
+            log.info("%s: %d ticks taken, %d written", self.topic, self.counts.accepted, self.counts.acknowledged)
         if self.buffered >= self._most and self._full_since_s is None:
             self._full_since_s = now_s
             self._room.clear()
@@ -345,7 +365,7 @@ class TickProducer:
         client = self._make_client(
             self._connection.aiokafka(),
             self.topic,
-            compression=self._compression,
+            **self._options,
             on_acknowledged=self._acknowledged,
             on_failed=self._give_up,
         )

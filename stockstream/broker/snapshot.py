@@ -14,7 +14,8 @@ from stockstream.broker.connection import Connection
 from stockstream.broker.topics import find_topics, unreachable
 from stockstream.errors import BrokerUnreachable, InvalidInput
 
-_CONTACT_TIMEOUT_S = 10.0
+_CONTACT_TIMEOUT_S = 15.0
+_AGAIN_S = 0.3
 _STALL_S = 20.0
 _POLL_MS = 500
 _BATCH_RECORDS = 5_000
@@ -95,22 +96,41 @@ async def open_snapshot(
         **connection.aiokafka(), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
     )
     try:
-        try:
-            async with asyncio.timeout(_CONTACT_TIMEOUT_S):
-                await consumer.start()
-                consumer.assign(places)
-                ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
-                begins: dict[TopicPartition, int] = await consumer.beginning_offsets(places)
-                if since_ms is not None:
-                    times = await consumer.offsets_for_times(dict.fromkeys(places, max(0, since_ms)))
-                    begins = {place: ends[place] if at is None else at.offset for place, at in times.items()}
-        except TimeoutError as error:
-            raise unreachable(connection, f"nothing within {_CONTACT_TIMEOUT_S:g} s") from error
-        except (KafkaError, OSError) as error:
-            raise unreachable(connection, error) from error
+        begins, ends = await _patiently(connection, consumer, places, since_ms)
         begins = {place: min(begin, ends[place]) for place, begin in begins.items()}
         for place, begin in begins.items():
             consumer.seek(place, begin)
         yield Snapshot(consumer, topic, begins, ends, stall_s)
     finally:
         await consumer.stop()
+
+
+async def _patiently(
+    connection: Connection, consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], since_ms: int | None
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """Connect, and where to begin and to end; what may pass, as when leaders move, is tried again for some seconds."""
+    reason: Exception | str = f"nothing within {_CONTACT_TIMEOUT_S:g} s"
+    is_started = False
+    try:
+        async with asyncio.timeout(_CONTACT_TIMEOUT_S):
+            while True:
+                try:
+                    if not is_started:
+                        await consumer.start()
+                        consumer.assign(places)
+                        is_started = True
+                    ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
+                    begins: dict[TopicPartition, int] = await consumer.beginning_offsets(places)
+                    if since_ms is not None:
+                        times = await consumer.offsets_for_times(dict.fromkeys(places, max(0, since_ms)))
+                        begins = {place: ends[place] if at is None else at.offset for place, at in times.items()}
+                    return begins, ends
+                except KafkaError as error:
+                    if not error.retriable:
+                        raise
+                    reason = error
+                await asyncio.sleep(_AGAIN_S)
+    except TimeoutError as error:
+        raise unreachable(connection, reason) from error
+    except (KafkaError, OSError) as error:
+        raise unreachable(connection, error) from error

@@ -277,7 +277,7 @@ class TickDecoder(_Framed[Tick]):
             raise BadRecord(Verdict.NO_KEY, "the record has no key: the symbol must be its key")
         if value is not None and value[:1] == b"{":
             try:
-                tick = decode_json(value)
+                tick = decode_json(value, key)
             except BadMessage as error:
                 raise BadRecord(Verdict.CORRUPT, str(error)) from error
         else:

@@ -6,6 +6,7 @@ import json
 from dataclasses import MISSING, fields
 from typing import Any, NoReturn
 
+from stockstream.codecs.ticker import is_ticker, ticker_tick
 from stockstream.codecs.version1 import epoch_ms
 from stockstream.errors import BadMessage
 from stockstream.models import Tick
@@ -18,11 +19,12 @@ def _no_number(text: str) -> NoReturn:
     raise BadMessage(f"{text} is no JSON number")
 
 
-def decode_json(value: bytes) -> Tick:
+def decode_json(value: bytes, key: bytes | None = None) -> Tick:
     """Return the tick of one JSON object; unknown fields are ignored, absent ones take the schema's defaults.
 
     Raises `BadMessage` if it is no JSON, lacks a symbol, price or time, or holds a value of the wrong type. Without
     ``event_time`` it has the meaning of version 1: its time is ``timestamp`` and a ``day_volume`` of 0 says nothing.
+    A 24 h ticker is told by its fields; the ``key`` of the record is its symbol (`ticker.ticker_tick`).
     """
     try:
         record = json.loads(value, parse_constant=_no_number)
@@ -30,6 +32,8 @@ def decode_json(value: bytes) -> Tick:
         raise BadMessage(f"no JSON: {error}") from error
     if not isinstance(record, dict):
         raise BadMessage("no JSON object")
+    if is_ticker(record):
+        return ticker_tick(record, key)
     for name in _REQUIRED:
         if name not in record:
             raise BadMessage(f"{name} is missing")

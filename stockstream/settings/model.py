@@ -22,6 +22,8 @@ from stockstream.errors import InvalidSymbol, SettingsError
 from stockstream.models import check_symbol
 from stockstream.settings.sources import CONFIG, ConfigFile, Environment, is_secret, variable
 from stockstream.settings.types import (
+    Acks,
+    BatchBytes,
     ClickHouseUrl,
     Compression,
     Count,
@@ -32,6 +34,7 @@ from stockstream.settings.types import (
     FeedUrl,
     Host,
     LatencyBudget,
+    LingerMs,
     LogLevel,
     Name,
     Port,
@@ -74,8 +77,11 @@ class Settings(BaseSettings):
     ingest_enabled: bool = True
     yahoo_url: FeedUrl | None = None
     report_interval_s: Seconds = 60.0
-    producer_linger_ms: SecondsOrNone = 4.0
+    log_every_ticks: CountOrNone = 0
+    producer_linger_ms: LingerMs = 4.0
     producer_compression: Compression = "none"
+    producer_batch_bytes: BatchBytes = 400_000
+    producer_acks: Acks = "all"
     producer_buffer_ticks: Count = 50_000
     producer_shed_after_s: SecondsOrNone = 30.0
     api_key: SecretStr | None = None

@@ -68,6 +68,12 @@ def _digit(value: object) -> object:
     return int(value) if value in ("1", "2") else value
 
 
+def _acks(value: object) -> object:
+    """Kafka's own spellings; -1 is all."""
+    text = str(value).lower() if isinstance(value, str | int) and not isinstance(value, bool) else value
+    return "all" if text == "-1" else text
+
+
 def _number_or_lower(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isdecimal() else _lower(value)
 
@@ -89,6 +95,9 @@ SecurityProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL
 SaslMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(_upper)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 Compression = Annotated[Literal["none", "gzip", "lz4", "zstd", "snappy"], BeforeValidator(_lower)]
+Acks = Annotated[Literal["all", "1", "0"], BeforeValidator(_acks)]
+BatchBytes = Annotated[int, Field(ge=1024, le=1_000_000)]
+LingerMs = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
 TickSchema = Annotated[Literal[1, 2], BeforeValidator(_digit)]
 Symbols = Annotated[
     tuple[Annotated[str, AfterValidator(_symbol)], ...], BeforeValidator(_split), AfterValidator(_distinct)

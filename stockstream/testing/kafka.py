@@ -58,6 +58,11 @@ class KafkaCluster:
         return ",".join(f"{HOST}:{port}" for port in self._ports)
 
     @property
+    def root(self) -> Path:
+        """The folder with everything that the brokers write."""
+        return self._root
+
+    @property
     def brokers(self) -> Sequence[ServerProcess]:
         """The processes themselves, to be ended and started without waiting."""
         return self._processes

@@ -159,6 +159,11 @@ PATHS: Json = {
             },
         }
     },
+    "/metrics": _get(
+        "Counters since the worker's start",
+        _answer("Prometheus' text format.", {"type": "string"}, "text/plain"),
+        description="Dead letters by reason, ticks by verdict, rows of the sink by outcome.",
+    ),
     "/openapi.json": _get("This document", _answer("OpenAPI 3.1.", {"type": "object"})),
     "/docs": _get("This document, to read", _answer("A page.", {"type": "string"}, "text/html")),
     "/": _get("The live chart", _answer("A page.", {"type": "string"}, "text/html")),

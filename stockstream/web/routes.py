@@ -12,6 +12,7 @@ from stockstream.web.docs import Documents
 from stockstream.web.health import Check, Health
 from stockstream.web.latest import LatestPrices
 from stockstream.web.live import LiveView
+from stockstream.web.metrics import Counted, Metrics
 from stockstream.web.page import Page
 from stockstream.web.problem import problems, set_headers
 from stockstream.web.stream import Stream
@@ -28,6 +29,7 @@ def install(
     subscriptions: SubscriptionViews | None = None,
     checks: Sequence[Callable[[], Check]],
     now_ms: Callable[[], int],
+    metrics: Sequence[Counted] = (),
 ) -> None:
     """Add the routes, the problem answers and the common headers to ``web_app``, before its server starts.
 
@@ -45,6 +47,7 @@ def install(
             web.get("/candles/{symbol}", candles.get),
             web.get("/health/live", health.live),
             web.get("/health/ready", health.ready),
+            web.get("/metrics", Metrics(metrics).get),
             web.get("/stream", stream.get, allow_head=False),  # an answer without a body would never end
             web.get("/openapi.json", documents.openapi),
             web.get("/docs", documents.docs),

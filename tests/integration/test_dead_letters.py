@@ -172,7 +172,7 @@ def test_letters_that_can_succeed_by_now_are_replayed_once(system: System, monke
     late = listed("--reason", "late", "--symbol", "AAPL")
     arguments = ("replay", "--reason", "late", "--symbol", "AAPL")
     monkeypatch.setenv("STOCKSTREAM_ACCEPTED_LATENESS_S", "3600")
-    system.workers["w0"].terminate()
+    system.kill("w0")
     system.start("w0", wait=False, accepted_lateness_s="3600").wait_ready(PATIENCE_S)
     dry = run(*arguments, "--dry-run")
     assert (dry.exit_code, dry.stdout) == (0, f"would replay 2 to {topic}\n")

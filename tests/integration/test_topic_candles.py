@@ -29,6 +29,10 @@ from stockstream.testing.system import System
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 T0_MS = 1_699_999_200_000  # 22:00: the trades cross midnight
 TRADES = 3000
+PATIENCE_S = 180
+
+pytestmark = pytest.mark.timeout(400)
+SEED = Path(__file__).parents[1] / "data" / "seeds" / "ticker_24h.jsonl"
 PRICES = ("open", "high", "low", "close", "volume")
 
 CandleId = tuple[str, int]
@@ -37,9 +41,9 @@ CandleId = tuple[str, int]
 @pytest.fixture(scope="module")
 def system(kafka: KafkaCluster, registry: RegistryServer, clickhouse_server: ClickHouseFacade) -> Iterator[System]:
     with System(kafka.bootstrap, registry.url, clickhouse_server.url, partitions="3") as made:
-        made.start()
+        made.start(wait=False).wait_ready(PATIENCE_S)
         fill(made)
-        made.wait_drained(60)
+        made.wait_drained(PATIENCE_S)
         yield made
 
 
@@ -108,6 +112,7 @@ def fill(system: System) -> None:
             (None, encode(trades()[0])),
             (b"OTHER", encode(trades()[0])),
             (b"AAPL", b"\0\xff\xff\xff\xffrest"),
+            (b"BNBBTC", SEED.read_bytes().splitlines()[0]),
         ],
     )
 
@@ -145,6 +150,8 @@ def test_the_candles_are_those_that_the_worker_made(system: System, interval: st
     candles = printed(result)
     assert candles == made(system, interval)
     assert {symbol for symbol, _ in candles} == {"AAPL", "BINANCE:A", "BINANCE:B", "JSON"}
+    latest = system.latest_topic()["BNBBTC"]  # of a 24 h ticker, which moves no candle
+    assert (latest.price, latest.event_time, latest.source) == (4.000002, 1_499_869_899_040, "ticker_24h")
     assert result.stderr == "stockstream: 5 trades left out: corrupt 2, key mismatch 1, late 1, no key 1\n"
 
 

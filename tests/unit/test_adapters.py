@@ -55,7 +55,13 @@ def test_every_setting_reaches_the_producer() -> None:
             made.append({"given": given, **options})
 
     settings = Settings(
-        producer_linger_ms=2.5, producer_compression="zstd", producer_buffer_ticks=10, producer_shed_after_s=0
+        producer_linger_ms=2.5,
+        producer_compression="zstd",
+        producer_buffer_ticks=10,
+        producer_shed_after_s=0,
+        producer_batch_bytes=2000,
+        producer_acks="1",
+        log_every_ticks=100,
     )
     connection = connection_of(settings)
     with pytest.MonkeyPatch.context() as patch:
@@ -64,9 +70,15 @@ def test_every_setting_reaches_the_producer() -> None:
         tick_producer(Settings(), connection, "ticks", encode, now_ms, shed_after_s=inf)
     given = {"given": (connection, "ticks", encode), "now_ms": now_ms}
     assert made == [
-        {**given, "linger_ms": 2.5, "compression": "zstd", "buffer_ticks": 10, "shed_after_s": 0},
-        {**given, "linger_ms": 4.0, "compression": None, "buffer_ticks": 50_000, "shed_after_s": inf},
-    ]
+        {
+            **given, "linger_ms": 2.5, "compression": "zstd", "buffer_ticks": 10, "shed_after_s": 0,
+            "batch_bytes": 2000, "acks": "1", "log_every_ticks": 100,
+        },
+        {
+            **given, "linger_ms": 4.0, "compression": None, "buffer_ticks": 50_000, "shed_after_s": inf,
+            "batch_bytes": 400_000, "acks": "all", "log_every_ticks": 0,
+        },
+    ]  # fmt: skip
 
 
 def encode(tick: Tick) -> bytes:

@@ -74,7 +74,7 @@ def _dump(value: bytes) -> Iterator[str]:
     """Text as it is, anything else as hexadecimal."""
     shown = value[:_SHOWN_BYTES]
     text = shown.decode(errors="replace")
-    if all(each.isprintable() or each in "\r\n\t" for each in text) and "\ufffd" not in text:
+    if "\0" not in text and "\ufffd" not in text:
         yield from (f"            {plain(line)}" for line in text.splitlines())
     else:
         for at in range(0, len(shown), _LINE_BYTES):

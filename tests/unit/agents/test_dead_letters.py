@@ -105,9 +105,15 @@ async def test_delivery_waits_for_the_broker(app: App, broker: Broker) -> None:
 
 
 async def test_a_delivery_that_fails_can_be_tried_again(app: App, broker: Broker) -> None:
-    delivery = asyncio.ensure_future(DeadLetters(app, "dead-letters").deliver(*LETTER))
+    letters = DeadLetters(app, "dead-letters")
+    delivery = asyncio.ensure_future(letters.deliver(*LETTER))
     await asyncio.sleep(0)
     broker.futures[0].set_exception(KafkaConnectionError("gone"))
     with pytest.raises(BrokerUnreachable, match=r"dead-letters does not take records for now: .*gone"):
         await delivery
     assert not app.consumer.poisoned
+    delivery = asyncio.ensure_future(letters.deliver(*LETTER))
+    await asyncio.sleep(0)
+    broker.futures[1].set_result(None)
+    await delivery
+    assert letters.counts == {"late": 1}

@@ -46,7 +46,7 @@ class Cluster:
 class FakeLink:
     cluster: Cluster
 
-    def __init__(self, topic: str, timeout_ms: int, *, on_answer: Any, on_lost: Any) -> None:
+    def __init__(self, topic: str, timeout_ms: int, *, acks: str, on_answer: Any, on_lost: Any) -> None:
         self.on_answer, self.on_lost = on_answer, on_lost
         self.sent: list[list[tuple[int, bytes]]] = []
         self.is_open = False

@@ -53,12 +53,16 @@ class Connection:
 
 
 class Scene:
-    def __init__(self) -> None:
+    def __init__(self, acks: Any = "all") -> None:
         self.connection = Connection()
         self.answers: list[list[tuple[int, int]]] = []
         self.lost: list[list[int]] = []
         self.link = Link(
-            "ticks", 5000, on_answer=self.answers.append, on_lost=lambda _, partitions: self.lost.append(partitions)
+            "ticks",
+            5000,
+            acks=acks,
+            on_answer=self.answers.append,
+            on_lost=lambda _, partitions: self.lost.append(partitions),
         )
 
     async def open(self, monkeypatch: pytest.MonkeyPatch) -> Link:
@@ -146,3 +150,34 @@ async def test_a_broker_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(UnsupportedVersionError):
         await scene.open(monkeypatch)
     assert scene.connection.is_closed
+
+
+@pytest.mark.parametrize(("acks", "asked"), [("all", -1), ("1", 1), ("0", 0)])
+async def test_a_request_asks_for_as_many_acks(monkeypatch: pytest.MonkeyPatch, acks: str, asked: int) -> None:
+    scene = Scene(acks)
+    (await scene.open(monkeypatch)).send([(3, b"three")])
+    (data,) = scene.connection.transport.written
+    request = ProduceRequest_v7.decode(io.BytesIO(data[4 + 8 + 2 + len("stockstream") :]))
+    assert request.required_acks == asked
+
+
+async def test_without_acks_a_batch_counts_as_written_when_the_socket_takes_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene("0")
+    opened = await scene.open(monkeypatch)
+    opened.send([(3, b"three"), (4, b"four")])
+    assert (scene.answers, opened.oldest_s) == ([], None)
+    await asyncio.sleep(0)
+    assert scene.answers == [[(3, 0), (4, 0)]]
+    opened.pause_writing()
+    opened.send([(3, b"three")])
+    opened.send([(4, b"four")])
+    await asyncio.sleep(0)
+    assert len(scene.answers) == 1
+    opened.resume_writing()
+    assert scene.answers[1:] == [[(3, 0), (4, 0)]]
+    opened.pause_writing()
+    opened.send([(5, b"five")])
+    opened.connection_lost(None)
+    assert scene.lost == [[5]]

@@ -63,7 +63,16 @@ class Broker:
 
 
 class Client:
-    def __init__(self, broker: Broker, *, compression: str | None, on_acknowledged: Any, on_failed: Any) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        compression: str | None,
+        batch_bytes: int,
+        acks: str,
+        on_acknowledged: Any,
+        on_failed: Any,
+    ) -> None:
         self.on_acknowledged, self.on_failed = on_acknowledged, on_failed
         self.in_flight: dict[int, list[tuple[bytes, bytes]]] = {}
         self.stopped = False
@@ -293,3 +302,33 @@ async def test_an_unreachable_broker_is_a_clear_error(broker: Broker) -> None:
     with pytest.raises(BrokerUnreachable, match="no Kafka broker answers at nowhere:1"):
         await producer.start()
     assert broker.clients[0].stopped
+
+
+@pytest.mark.parametrize(("acks", "told"), [("all", None), ("1", "with the broker"), ("0", "whenever a connection")])
+async def test_acks_that_promise_less_are_warned_of(
+    broker: Broker, caplog: pytest.LogCaptureFixture, acks: Any, told: str | None
+) -> None:
+    producer = TickProducer(
+        Connection("nowhere:1"), "topic", encode, now_ms=lambda: 0, acks=acks, make_client=broker.client
+    )
+    await producer.start()
+    await producer.close(1)
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == (told is not None)
+    assert all(f"producer_acks={acks}" in each and str(told) in each for each in warned)
+
+
+async def test_a_line_for_each_n_ticks(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "stockstream.broker.producer")
+    producer = TickProducer(
+        Connection("nowhere:1"), "topic", encode, now_ms=lambda: 0, log_every_ticks=10, make_client=broker.client
+    )
+    await producer.start()
+    for number in range(25):
+        await producer.send(ticks(number, 1))
+    await producer.send(ticks(25, 30))
+    await producer.send(ticks(55, 5))
+    told = [record.getMessage().split(",")[0] for record in caplog.records]
+    assert told == [f"topic: {count} ticks taken" for count in (10, 20, 55, 60)]
+    broker.answer()
+    await producer.close(5)

@@ -56,6 +56,13 @@ def test_another_latency_budget_is_refused(text: str) -> None:
     assert "STOCKSTREAM_LATENCY_BUDGET" in refused({"STOCKSTREAM_LATENCY_BUDGET": text})
 
 
+@pytest.mark.parametrize(("text", "acks"), [("all", "all"), ("ALL", "all"), ("-1", "all"), ("1", "1"), ("0", "0")])
+def test_acks_are_spelled_as_kafka_spells_them(text: str, acks: str) -> None:
+    assert load({"STOCKSTREAM_PRODUCER_ACKS": text}).producer_acks == acks
+    if text.strip("-").isdecimal():
+        assert load(toml=f"producer_acks = {text}").producer_acks == acks
+
+
 def test_shared_names_have_no_prefix() -> None:
     settings = load(
         {
@@ -149,6 +156,11 @@ def test_kubernetes_links_and_test_switches_are_ignored() -> None:
         ("STOCKSTREAM_SINK_ENABLED", "perhaps", "valid boolean"),
         ("STOCKSTREAM_PRODUCER_COMPRESSION", "brotli", "'none', 'gzip', 'lz4', 'zstd' or 'snappy'"),
         ("STOCKSTREAM_PRODUCER_LINGER_MS", "-1", "greater than or equal to 0"),
+        ("STOCKSTREAM_PRODUCER_LINGER_MS", "60000", "less than or equal to 10000"),
+        ("STOCKSTREAM_PRODUCER_BATCH_BYTES", "16", "greater than or equal to 1024"),
+        ("STOCKSTREAM_PRODUCER_BATCH_BYTES", "2000000", "less than or equal to 1000000"),
+        ("STOCKSTREAM_PRODUCER_ACKS", "2", "'all', '1' or '0'"),
+        ("STOCKSTREAM_LOG_EVERY_TICKS", "-1", "greater than or equal to 0"),
         ("STOCKSTREAM_PRODUCER_BUFFER_TICKS", "0", "greater than or equal to 1"),
         ("STOCKSTREAM_REPORT_INTERVAL_S", "0", "greater than 0"),
         ("STOCKSTREAM_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
