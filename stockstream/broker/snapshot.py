@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, StaleMetadata
 
 from stockstream.broker.connection import Connection
 from stockstream.broker.topics import find_topics, unreachable
@@ -85,7 +85,7 @@ async def open_snapshot(
     Reading begins at the first record that the log took at ``since_ms`` (epoch ms; None: at the beginning). Raises
     `InvalidInput` where there is no such topic, and within some seconds `BrokerUnreachable`.
     """
-    found = await find_topics(connection)
+    found = await topics_now(connection)
     if topic not in found:
         raise InvalidInput(
             f"there is no topic {topic} at {connection.bootstrap_servers}: check the name, its prefix included"
@@ -103,6 +103,18 @@ async def open_snapshot(
         yield Snapshot(consumer, topic, begins, ends, stall_s)
     finally:
         await consumer.stop()
+
+
+async def topics_now(connection: Connection) -> dict[str, int]:
+    """As `find_topics`, patient with brokers that have just come back and do not list themselves yet."""
+    give_up_s = time.monotonic() + _CONTACT_TIMEOUT_S
+    while True:
+        try:
+            return await find_topics(connection)
+        except BrokerUnreachable as error:
+            if not isinstance(error.__cause__, StaleMetadata) or time.monotonic() > give_up_s:
+                raise
+        await asyncio.sleep(_AGAIN_S)
 
 
 async def _patiently(

@@ -15,7 +15,7 @@ from stockstream.errors import StockstreamError
 from stockstream.logs import Repeats
 
 COMMANDS = ("candles", "dead-letters", "demo", "doctor", "produce", "replay", "schema", "settings", "subscribe")
-"""Each is the object ``command`` of the module of its name beside this one, imported when it is needed."""
+"""Each is the object ``command`` of a module (`module_of`), imported when it is needed."""
 
 _INTERRUPTED = 130
 
@@ -31,7 +31,7 @@ class Edge(click.Group):
         """The command of a name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"stockstream.cli.{cmd_name.replace('-', '_')}").command
+        command: click.Command = import_module(module_of(cmd_name)).command
         return command
 
     def main(self, args: Sequence[str] | None = None, *positional: Any, **options: Any) -> Any:
@@ -64,6 +64,11 @@ class Edge(click.Group):
             else:
                 _say(f"unexpected {type(error).__name__}: {error} (stockstream --debug shows where)")
             ctx.exit(1)
+
+
+def module_of(command: str) -> str:
+    """Where a command is: beside this module, by its name with _ for -."""
+    return f"stockstream.cli.{command.replace('-', '_')}"
 
 
 def _say(text: str) -> None:

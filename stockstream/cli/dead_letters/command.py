@@ -152,13 +152,17 @@ def replay(limit: int | None, dry_run: bool, yes: bool, **filters: Any) -> None:
         for topic, count in Counter(letter.origin.topic for letter in plan.ready).items():
             click.echo(f"would replay {count:,} to {topic}")
     elif plan.ready:
-        if not yes and sys.stdin.isatty() and not click.confirm(f"Replay {len(plan.ready):,} letters?", err=True):
+        if not yes and _is_terminal() and not click.confirm(f"Replay {len(plan.ready):,} letters?", err=True):
             click.get_current_context().exit(1)
         sent, code = asyncio.run(send(connection_of(settings), plan.ready))
         click.echo(f"{sent:,} of {len(plan.ready):,} letters replayed{', interrupted' if code else ''}")
     if not (plan.ready or plan.done or plan.refused):
         click.echo("no dead letters", err=True)
     click.get_current_context().exit(code or (1 if plan.refused else 0))
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 async def _planned(settings: Settings, chosen: Filter, limit: int | None) -> Plan:

@@ -11,8 +11,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from stockstream.broker.connection import Connection
-from stockstream.broker.snapshot import open_snapshot
-from stockstream.broker.topics import find_topics, unreachable
+from stockstream.broker.snapshot import open_snapshot, topics_now
+from stockstream.broker.topics import unreachable
 from stockstream.cli.dead_letters.advice import Outlook
 from stockstream.cli.dead_letters.letters import Filter, Letter, Place, read_letters
 from stockstream.cli.ending import Ending
@@ -51,7 +51,7 @@ async def plan_replay(connection: Connection, topic: str, chosen: Filter, limit:
     are read for that from the time on at which the oldest of the letters was put away. Raises `BrokerUnreachable`,
     `InvalidInput` for a missing topic of letters, and `StockstreamError` where a registry is needed and away.
     """
-    found, plan = await find_topics(connection), Plan()
+    found, plan = await topics_now(connection), Plan()
     candidates: dict[_Identity, Letter] = {}
     letters = [letter async for letter in read_letters(connection, topic, chosen)]
     letters.sort(key=_age)

@@ -96,7 +96,7 @@ def test_every_command_explains_itself(name: str) -> None:
 
 
 def test_no_command_waits_for_faust_to_be_imported() -> None:
-    imports = "; ".join(f"import stockstream.cli.{name}" for name in edge.COMMANDS)
+    imports = "; ".join(f"import {edge.module_of(name)}" for name in edge.COMMANDS)
     result = subprocess.run(
         [sys.executable, "-c", f"import sys; {imports}; sys.exit('faust' in sys.modules)"], check=False
     )
