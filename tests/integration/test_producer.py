@@ -87,6 +87,39 @@ async def test_an_outage_slows_then_sheds_and_every_hole_is_told(cluster: KafkaC
     assert producer.counts.acknowledged == producer.counts.accepted
 
 
+async def test_without_acks_a_frozen_broker_still_slows_and_sheds(cluster: KafkaCluster) -> None:
+    topic = "frozen-without-acks"
+    await asyncio.to_thread(cluster.topics.create, topic, PARTITIONS)
+    producer = TickProducer(
+        Connection(cluster.bootstrap),
+        topic,
+        lambda tick: encode(tick).ljust(20_000),
+        now_ms=lambda: 1,
+        acks="0",
+        buffer_ticks=BUFFER,
+        shed_after_s=1.0,
+    )
+    await producer.start()
+    stream = Stream(producer)
+    task = asyncio.create_task(stream.run())
+    try:
+        await wait_until_async(lambda: producer.counts.acknowledged > 500, 30, "the first ticks")
+        cluster.pause(0)
+        try:
+            await wait_until_async(lambda: producer.counts.shed > 500, 60, "ticks to be shed")
+            assert producer.buffered < BUFFER + 20
+        finally:
+            cluster.resume(0)
+        await wait_until_async(lambda: producer.trouble is None and producer.buffered < 50, 60, "the end of the outage")
+    finally:
+        stream.is_on = False
+        await task
+        assert await producer.close(30) == 0
+    written = producer.counts.accepted
+    await wait_until_async(lambda: sum(cluster.topics.end_offsets(topic).values()) == written, 30, "all to be written")
+    assert_holes_are_told(cluster.topics.read(topic), stream.sent)
+
+
 def assert_holes_are_told(records: list[Any], sent: int) -> None:
     """In order for each symbol, and each missing number inside a gap that follows what came before it."""
     places: dict[str, int] = {}

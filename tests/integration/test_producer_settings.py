@@ -71,6 +71,13 @@ async def test_a_batch_has_no_more_bytes_than_is_said(kafka: KafkaCluster) -> No
     assert max(batch.size_bytes for batch in whole) > 10_000
 
 
+async def test_a_line_each_n_ticks(kafka: KafkaCluster, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "stockstream")
+    await produced(kafka, 350, log_every_ticks=100)
+    told = [record.getMessage() for record in caplog.records if "ticks taken" in record.getMessage()]
+    assert [text.split()[1:4] for text in told] == [[str(count), "ticks", "taken,"] for count in (100, 200, 300)]
+
+
 async def test_linger_gathers_what_comes_in_the_meantime(kafka: KafkaCluster) -> None:
     topic = f"linger-{uuid.uuid4().hex[:8]}"
     kafka.topics.create(topic)
@@ -88,8 +95,9 @@ async def test_linger_gathers_what_comes_in_the_meantime(kafka: KafkaCluster) ->
 
 @pytest.mark.parametrize(("acks", "is_idempotent"), [("all", True), ("1", True), ("0", False)])
 async def test_whatever_the_acks_all_of_it_arrives_at_a_broker_that_is_well(
-    kafka: KafkaCluster, acks: str, is_idempotent: bool
+    kafka: KafkaCluster, acks: str, is_idempotent: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     batches = await produced(kafka, 500, producer_acks=acks)
     assert sum(batch.records for batch in batches) == 500
     assert {batch.producer_id >= 0 for batch in batches} == {is_idempotent}
+    assert (f"producer_acks={acks}" in caplog.text) == (acks != "all")
