@@ -52,8 +52,11 @@ class Snapshot:
         moved_s = time.monotonic()
         while unread:
             try:
-                fetched = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH_RECORDS)
-                positions = {place: await self._consumer.position(place) for place in unread}
+                async with asyncio.timeout(self._stall_s):
+                    fetched = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH_RECORDS)
+                    positions = {place: await self._consumer.position(place) for place in unread}
+            except TimeoutError:
+                raise self._stalled() from None
             except (KafkaError, OSError) as error:
                 raise BrokerUnreachable(f"topic {self.topic} could not be read to its end: {error!r}") from error
             for place, records in fetched.items():
@@ -62,13 +65,16 @@ class Snapshot:
             if any(position > self._at[place] for place, position in positions.items()):
                 moved_s = time.monotonic()
             elif time.monotonic() - moved_s > self._stall_s:
-                raise BrokerUnreachable(
-                    f"topic {self.topic} could not be read to its end: its brokers sent nothing for {self._stall_s:g} s"
-                )
+                raise self._stalled()
             self._at |= positions
             if over := {place for place in unread if positions[place] >= self._ends[place]}:
                 self._consumer.pause(*over)
                 unread -= over
+
+    def _stalled(self) -> BrokerUnreachable:
+        return BrokerUnreachable(
+            f"topic {self.topic} could not be read to its end: its brokers sent nothing for {self._stall_s:g} s"
+        )
 
 
 @asynccontextmanager

@@ -81,7 +81,7 @@ async def test_a_line_each_n_ticks(kafka: KafkaCluster, caplog: pytest.LogCaptur
 async def test_linger_gathers_what_comes_in_the_meantime(kafka: KafkaCluster) -> None:
     topic = f"linger-{uuid.uuid4().hex[:8]}"
     kafka.topics.create(topic)
-    settings = Settings(kafka_bootstrap_servers=kafka.bootstrap, producer_linger_ms=2000)
+    settings = Settings(kafka_bootstrap_servers=kafka.bootstrap, producer_linger_ms=5000)
     producer = tick_producer(settings, connection_of(settings), topic, lambda tick: b"x", lambda: 1)
     await producer.start()
     await producer.send([Tick("AAPL", 0, 1.0)])

@@ -152,6 +152,8 @@ def test_the_candles_are_those_that_the_worker_made(system: System, interval: st
     assert {symbol for symbol, _ in candles} == {"AAPL", "BINANCE:A", "BINANCE:B", "JSON"}
     latest = system.latest_topic()["BNBBTC"]  # of a 24 h ticker, which moves no candle
     assert (latest.price, latest.event_time, latest.source) == (4.000002, 1_499_869_899_040, "ticker_24h")
+    archived = system.sql("SELECT kind, open_24h, trades_24h, verdict FROM ticks FINAL WHERE symbol = 'BNBBTC'")
+    assert [tuple(row) for row in archived] == [("quote", 99.0, 76, "accepted")]
     assert result.stderr == "stockstream: 5 trades left out: corrupt 2, key mismatch 1, late 1, no key 1\n"
 
 
