@@ -19,7 +19,7 @@ import faust
 
 from stockstream.adapters import connection_of, registry_of, subject_of, tick_schema_of
 from stockstream.agents import candles as candle_agent
-from stockstream.agents.dead_letters import LETTERED, DeadLetters
+from stockstream.agents.dead_letters import DeadLetters
 from stockstream.agents.partition import CandleRules
 from stockstream.agents.persist import Limits, Persister
 from stockstream.agents.processor import CandleProcessor
@@ -34,6 +34,7 @@ from stockstream.faust_app import faust_app, rules_of, sink_of
 from stockstream.ingestion import Ingestion
 from stockstream.logs import Repeats
 from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, Candle, Latest
+from stockstream.models.verdict import LETTERED
 from stockstream.settings import Settings
 from stockstream.sinks.delivery import REFUSED
 from stockstream.sources.catalog import source_of

@@ -10,19 +10,16 @@ from aiokafka.errors import KafkaError
 
 from stockstream.broker.transport import poison
 from stockstream.errors import BrokerUnreachable
-from stockstream.models import Verdict
 
 log = logging.getLogger(__name__)
-
-LETTERED = frozenset(Verdict) - {Verdict.ACCEPTED, Verdict.DUPLICATE}
-"""Verdicts whose records go to the topic. A duplicate is no loss: its trade has been counted."""
 
 
 class DeadLetters:
     """Sends original bytes to the ``dead-letters`` topic; where they came from and why is in the record's headers.
 
-    Headers, all UTF-8: ``topic``, ``partition``, ``offset``, ``reason`` (a `Verdict`), ``error``. ``counts`` are those
-    sent since the start, by reason; what is sent again after a failure counts once.
+    Headers, all UTF-8: ``topic``, ``partition``, ``offset``, ``reason`` (one of `models.verdict.LETTERED`, or that the
+    sink refused it), ``error``. ``counts`` are those sent since the start, by reason; what is sent again after a
+    failure counts once.
     """
 
     def __init__(self, app: Any, topic: str) -> None:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stockstream.agents.dead_letters import LETTERED
 from stockstream.codecs.avro import BadRecord, TickDecoder
 from stockstream.core.batch import Batch
 from stockstream.core.columns import GAP, START, Columns
@@ -16,6 +15,7 @@ from stockstream.core.piece import Stamped
 from stockstream.core.row import stamp
 from stockstream.models import Tick, Verdict
 from stockstream.models.records import Records
+from stockstream.models.verdict import LETTERED
 
 
 class Letter(NamedTuple):

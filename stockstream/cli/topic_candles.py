@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from aiokafka import ConsumerRecord
+import numpy as np
 
 from stockstream.adapters import connection_of, policy_of, registry_of
+from stockstream.agents.intake import Intake, take_in
 from stockstream.broker.snapshot import open_snapshot
 from stockstream.cli.progress import progress
-from stockstream.codecs import BadRecord, TickDecoder
+from stockstream.codecs import TickDecoder
 from stockstream.codecs.impatient import Impatient
 from stockstream.core.interval import trading_day, window_end, window_start
 from stockstream.core.offline import OfflineEngine
 from stockstream.models import Tick, Verdict
+from stockstream.models.records import Records
 from stockstream.settings import Settings
 
 _CLOCK_SKEW_MS = 60_000
@@ -60,17 +61,16 @@ async def fold_topic(
     engine = OfflineEngine(policy_of(settings))
     registry = registry_of(settings)
     decoder = TickDecoder(Impatient(registry))
-    keys = None if symbols is None else {symbol.encode() for symbol in symbols}
     first_ms, skew_ms = span.first_ms, settings.future_tolerance_s * 1000 + _CLOCK_SKEW_MS
     try:
         async with open_snapshot(
             connection_of(settings), topic, since_ms=None if first_ms is None else first_ms - skew_ms
         ) as snapshot:
             with progress(f"reading {topic}", snapshot.total) as told:
-                async for records in snapshot.batches():
-                    await decoder.prepare([record.value for record in records])
-                    ticks = _decoded(decoder, records, keys, engine.verdicts)
-                    engine.add([tick for tick in ticks if _matters(tick, span)])
+                async for fetched in snapshot.batches():
+                    records = Records.of(fetched)
+                    await decoder.prepare(records)
+                    _fold(engine, take_in(records, decoder, 0), span, symbols)
                     told(snapshot.done)
     finally:
         await registry.close()
@@ -78,17 +78,23 @@ async def fold_topic(
     return engine
 
 
-def _decoded(
-    decoder: TickDecoder, records: Sequence[ConsumerRecord], keys: Collection[bytes] | None, bad: Counter[Verdict]
-) -> list[Tick]:
-    ticks = []
-    for record in records:
-        if keys is None or record.key in keys:
-            try:
-                ticks.append(decoder.decode(record.key, record.value))
-            except BadRecord as error:
-                bad[error.verdict] += 1
-    return ticks
+def _fold(engine: OfflineEngine, intake: Intake, span: Span, symbols: Collection[str] | None) -> None:
+    """Fold those of the ticks that matter, and count what is none."""
+    ticks = [
+        (at, tick) for at, tick in intake.ticks if (symbols is None or tick.symbol in symbols) and _matters(tick, span)
+    ]
+    columns = intake.columns
+    chosen = np.ones(len(columns), np.bool_)
+    if symbols is not None:
+        chosen &= np.isin(columns.symbol, [at for at, symbol in enumerate(columns.symbols) if symbol in symbols])
+    if span.first_ms is not None:
+        chosen &= columns.event_time >= span.first_ms
+    if span.end_ms is not None:
+        chosen &= columns.event_time < span.end_ms
+    engine.add_columns(ticks, columns.of(np.flatnonzero(chosen)))
+    for letter in intake.letters:
+        if symbols is None or letter.key is None or letter.key.decode(errors="replace") in symbols:
+            engine.verdicts[Verdict(letter.reason)] += 1
 
 
 def _matters(tick: Tick, span: Span) -> bool:

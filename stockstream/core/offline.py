@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from stockstream.core.columns import Columns
 from stockstream.core.engine import Engine
+from stockstream.core.piece import Stamped
 from stockstream.core.publish import candle_of, volume_text
 from stockstream.core.row import stamp
 from stockstream.core.rows import Rows
@@ -31,6 +34,21 @@ class OfflineEngine:
         batch = self._engine.apply(topic_id, stamped, 0).batch
         self.verdicts.update(batch.verdicts())
         return [batch.verdict(at) for at, _ in stamped]
+
+    def add_columns(self, ticks: Sequence[Stamped], columns: Columns) -> None:
+        """Fold the next ticks of a log, some of them as columns, of other symbols than the rest.
+
+        ``ticks`` are (stamp, tick) in the order of their log, and the columns' offsets lie among those stamps. They go
+        behind all that was added before.
+        """
+        stamps = [at for at, _ in ticks] + columns.offset[[0, -1] if len(columns) else []].tolist()
+        if not stamps:
+            return
+        shift = self._next_offset - min(stamps)
+        self._next_offset = max(stamps) + shift + 1
+        shifted = [(at + shift, tick) for at, tick in ticks]
+        batch = self._engine.apply(0, shifted, 0, replace(columns, offset=columns.offset + shift)).batch
+        self.verdicts.update(batch.verdicts())
 
     def finish(self) -> None:
         """Say that no tick will follow: every window closes."""

@@ -27,3 +27,7 @@ class Verdict(StrEnum):
     CORRUPT = "corrupt"
     NO_KEY = "no key"
     KEY_MISMATCH = "key mismatch"
+
+
+LETTERED = frozenset(Verdict) - {Verdict.ACCEPTED, Verdict.DUPLICATE}
+"""Verdicts whose records go to ``dead-letters``. A duplicate is no loss: its trade has been counted."""

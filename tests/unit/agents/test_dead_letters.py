@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 
-from stockstream.agents.dead_letters import LETTERED, DeadLetters
+from stockstream.agents.dead_letters import DeadLetters
 from stockstream.errors import BrokerUnreachable
 from stockstream.models import Verdict
+from stockstream.models.verdict import LETTERED
 
 LETTER = (b"AAPL", b"\x00bytes", "ticks", 3, 42, "late", "it happened long ago")
 

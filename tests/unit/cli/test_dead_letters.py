@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from stockstream.agents.dead_letters import LETTERED
 from stockstream.cli.dead_letters.advice import ADVICE, Outlook, advice
 from stockstream.cli.dead_letters.letters import Filter, Letter, Place
 from stockstream.cli.dead_letters.replay import Plan
@@ -16,6 +15,7 @@ from stockstream.cli.dead_letters.show import describe, json_line, table
 from stockstream.cli.main import main
 from stockstream.errors import BadMessage, InvalidInput
 from stockstream.models import Tick, Verdict
+from stockstream.models.verdict import LETTERED
 from stockstream.settings import Settings
 from stockstream.sinks.delivery import REFUSED
 
