@@ -16,7 +16,7 @@ from stockstream.cli.progress import progress
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.offline import OfflineEngine
 from stockstream.models import Candle, Verdict
-from stockstream.sources.replay.trades_file import TradesFile
+from stockstream.sources.replay.files import open_recording
 
 _BATCH_TICKS = 10_000
 _HEADER = ("start_ms", "open", "high", "low", "close", "volume", "vwap", "trades")
@@ -33,11 +33,11 @@ def command(file: str, interval: str, columns: Mapping[str, str]) -> None:
     """Print the candles of FILE as CSV.
 
     FILE holds trades as CSV with the columns event_ms, trade_id, side, price, size and, for several instruments,
-    symbol; or as JSON lines; plain or gzip. - is standard input. Trades may come in any order and more than once.
-    Minutes without a trade have no row.
+    symbol; as JSON lines; or as Parquet. Text may be gzip, and - is standard input. Trades may come in any order and
+    more than once. Minutes without a trade have no row.
     """
     engine = OfflineEngine()
-    with TradesFile(file, columns) as trades, progress("reading trades", trades.size_bytes) as told:
+    with open_recording(file, columns) as trades, progress("reading trades", trades.size_bytes) as told:
         ticks = iter(trades)
         while batch := list(islice(ticks, _BATCH_TICKS)):
             engine.add(batch)

@@ -18,8 +18,9 @@ from stockstream.cli.progress import progress
 from stockstream.errors import BrokerUnreachable
 from stockstream.models import Tick
 from stockstream.settings import Settings
+from stockstream.sources.replay.files import open_recording
 from stockstream.sources.replay.player import Player
-from stockstream.sources.replay.trades_file import DEFAULT_SYMBOL, TradesFile
+from stockstream.sources.replay.rows import DEFAULT_SYMBOL, Recording
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def command(file: str, topic: str | None, symbol: str | None, speed: float | Non
     away the replay waits; Ctrl+C writes what was read, and ends it.
     """
     settings = Settings.load()
-    with TradesFile(file, columns, symbol or DEFAULT_SYMBOL) as trades:
+    with open_recording(file, columns, symbol or DEFAULT_SYMBOL) as trades:
         only = symbol if trades.has_symbol else None
         code = asyncio.run(_replay(settings, topic or _default_topic(settings), trades, only, speed))
     click.get_current_context().exit(code)
@@ -69,7 +70,7 @@ def _default_topic(settings: Settings) -> str:
     return name if name.startswith(REPLAY_PREFIX) else REPLAY_PREFIX + name
 
 
-async def _replay(settings: Settings, topic: str, trades: TradesFile, only: str | None, speed: float | None) -> int:
+async def _replay(settings: Settings, topic: str, trades: Recording, only: str | None, speed: float | None) -> int:
     """Replay, print the counts, return the exit code."""
     ending = Ending()
     producer = await connected_producer(settings, topic, shed_after_s=inf)
