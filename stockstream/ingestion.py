@@ -165,6 +165,7 @@ class Ingestion:
             now_ms=self._now_ms,
             offer=producer.offer,
             name=str(connection),
+            open_socket=source.open_socket,
         )
 
     def _owned(self) -> set[int] | None:

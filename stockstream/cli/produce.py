@@ -78,6 +78,7 @@ async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], ur
             now_ms=now_ms,
             offer=producer.offer,
             name=str(ConnectionId(venue.name, number)),
+            open_socket=venue.open_socket,
         )
         for number, chunk in enumerate(_chunks(symbols, venue.capabilities.symbols_per_connection))
     ]

@@ -42,6 +42,7 @@ from stockstream.settings.types import (
     SecondsOrNone,
     SecurityProtocol,
     Servers,
+    SimUrl,
     Symbols,
     TickSchema,
     Topics,
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     symbols_file: Path | None = None
     ingest_enabled: bool = True
     yahoo_url: FeedUrl | None = None
+    sim_url: SimUrl | None = None
     report_interval_s: Seconds = 60.0
     producer_linger_ms: SecondsOrNone = 4.0
     producer_compression: Compression = "none"

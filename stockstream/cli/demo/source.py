@@ -17,10 +17,10 @@ from stockstream.core.interval import window_end, window_start
 from stockstream.core.verdict import Policy
 from stockstream.errors import InvalidInput
 from stockstream.models import Tick, Verdict
+from stockstream.sources.market import DAY_MS
 from stockstream.sources.replay.player import Player
 from stockstream.sources.replay.rows import Recording
 from stockstream.sources.yahoo.fake import FakeYahoo, Market, instruments
-from stockstream.sources.yahoo.fake.market import DAY_MS
 
 SYMBOLS = 300
 LIVE_SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN", "TSLA", "^GSPC", "ES=F", "BTC-USD", "ETH-USD", "VCB.VN")
@@ -93,11 +93,8 @@ class Replay:
             for tick in ticks:
                 last = self._last.get(tick.symbol)
                 # A file need not be in the order of time, and no day is made of what the worker refuses.
-                if (
-                    tick.price
-                    and (last is None or last.event_time <= tick.event_time)
-                    and judge(tick) is Verdict.ACCEPTED
-                ):
+                is_newest = last is None or last.event_time <= tick.event_time
+                if tick.price and is_newest and judge(tick) is Verdict.ACCEPTED:
                     self._last[tick.symbol] = tick
             await producer.send(ticks)
             self._sent += len(ticks)

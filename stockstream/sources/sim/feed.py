@@ -1,0 +1,71 @@
+"""The simulated market as a feed: trades with ids, around the clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from math import inf
+from typing import Any
+
+from stockstream.errors import BadMessage
+from stockstream.models import Tick
+from stockstream.sources.contract import Capabilities, Frame
+from stockstream.sources.sim.options import URL, Options
+from stockstream.sources.sim.tape import DECIMALS
+
+_GREATEST_LONG = 2**63 - 1
+
+
+class SimFeed:
+    """One connection's worth of the simulation's protocol; raises `SettingsError` for a URL that is no market."""
+
+    name = "sim"
+    capabilities = Capabilities(kind="trades", symbols_per_connection=500, silence_s=inf)
+
+    def __init__(self, url: str = URL) -> None:
+        Options.of(url)
+        self.url = url
+
+    def subscribe(self, symbols: Sequence[str], now_ms: int) -> list[str]:
+        """One frame for all of them."""
+        return [json.dumps({"subscribe": list(symbols)})]
+
+    def unsubscribe(self, symbols: Sequence[str]) -> list[str]:
+        """One frame for all of them."""
+        return [json.dumps({"unsubscribe": list(symbols)})]
+
+    def parse(self, frame: Frame, received_ms: int) -> list[Tick]:
+        """The trades of a frame."""
+        try:
+            return [_tick(trade, received_ms) for trade in json.loads(frame)]
+        except (ValueError, TypeError, RecursionError) as error:
+            raise BadMessage(f"no trades of a simulated market: {error}") from error
+
+    def is_open(self, now_ms: int) -> bool:
+        """Always."""
+        return True
+
+    def fatal(self, error: Exception) -> str | None:
+        """Nothing is."""
+        return None
+
+
+def _tick(trade: Any, received_ms: int) -> Tick:
+    symbol, trade_id, time_ms, price, size = trade
+    if not isinstance(symbol, str) or not all(type(each) in (int, float) for each in (price, size)):
+        raise TypeError("a symbol is text, price and size are numbers")
+    if type(trade_id) is not int or type(time_ms) is not int or not 0 <= trade_id <= _GREATEST_LONG >= time_ms > 0:
+        raise TypeError("id and time are whole numbers")
+    return Tick(
+        symbol,
+        time_ms,
+        float(price),
+        float(size),
+        trade_id=trade_id,
+        producer_timestamp=received_ms,
+        exchange="SIM",
+        quote_type=8,
+        price_hint=str(DECIMALS),
+        source="sim",
+        currency="USD",
+    )
