@@ -26,3 +26,13 @@ def parse_symbol(ctx: click.Context, parameter: click.Parameter, text: str | Non
         return None if text is None else check_symbol(text)
     except InvalidInput as error:
         raise click.BadParameter(str(error)) from error
+
+
+def parse_symbols(ctx: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
+    """Return a comma-separated list of symbols."""
+    if text is None:
+        return None
+    symbols = [symbol for part in text.split(",") if (symbol := parse_symbol(ctx, parameter, part.strip() or None))]
+    if not symbols:
+        raise click.BadParameter("names no symbol")
+    return symbols

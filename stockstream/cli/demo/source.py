@@ -100,7 +100,9 @@ class Replay:
             self._sent += len(ticks)
 
         try:
-            await Player(self._trades, emit, speed=self._speed, only=self._only).run()
+            await Player(
+                self._trades, emit, speed=self._speed, only=None if self._only is None else (self._only,)
+            ).run()
             if not self._sent:
                 raise InvalidInput(f"{self._trades.name} has no trade{f' of {self._only}' if self._only else ''}")
             ends_ms = {symbol: _day_ends_ms(tick) for symbol, tick in self._last.items()}
