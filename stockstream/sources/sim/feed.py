@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from math import inf
 from typing import Any
 
@@ -11,7 +12,7 @@ from stockstream.errors import BadMessage
 from stockstream.models import Tick
 from stockstream.sources.contract import Capabilities, Frame
 from stockstream.sources.sim.options import URL, Options
-from stockstream.sources.sim.tape import DECIMALS
+from stockstream.sources.sim.tape import DECIMALS, SLOT_MS, Tape
 
 _GREATEST_LONG = 2**63 - 1
 
@@ -48,6 +49,25 @@ class SimFeed:
     def fatal(self, error: Exception) -> str | None:
         """Nothing is."""
         return None
+
+
+class SimHistory:
+    """Every trade of the simulated market, those that its stream has lost or not brought yet among them."""
+
+    name = "sim"
+    depth_ms = 366 * 86_400_000
+
+    def __init__(self, url: str = URL) -> None:
+        self._options = Options.of(url)
+
+    async def trades(self, symbol: str, from_ms: int, until_ms: int) -> AsyncIterator[list[Tick]]:
+        """The trades in ``[from_ms, until_ms]``, a slot at a time."""
+        tape = Tape(symbol, self._options)
+        for slot in range(from_ms // SLOT_MS, until_ms // SLOT_MS + 1):
+            within = [trade for trade in tape.slot(slot) if from_ms <= trade.time_ms <= until_ms]
+            if within:
+                yield [_tick(trade, trade.time_ms) for trade in within]
+            await asyncio.sleep(0)
 
 
 def _tick(trade: Any, received_ms: int) -> Tick:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Self
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,6 +12,12 @@ from stockstream.errors import SettingsError
 URL = "sim:"
 
 _Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def url_of(**options: float | None) -> str:
+    """The URL that says these options, those that are None left out."""
+    query = urlencode({name: value for name, value in options.items() if value is not None})
+    return f"{URL}?{query}" if query else URL
 
 
 class Options(BaseModel):

@@ -17,8 +17,9 @@ from websockets.exceptions import ConnectionClosed
 from stockstream.core.offline import OfflineEngine
 from stockstream.errors import BadMessage, SettingsError
 from stockstream.models import Tick
+from stockstream.sources.contract import History
 from stockstream.sources.runner import ConnectionRunner
-from stockstream.sources.sim.feed import SimFeed
+from stockstream.sources.sim.feed import SimFeed, SimHistory
 from stockstream.sources.sim.options import Options
 from stockstream.sources.sim.stream import SimStream
 from stockstream.sources.sim.tape import SLOT_MS, Tape, Trade
@@ -217,6 +218,25 @@ async def test_bad_luck_leaves_the_candles_as_they_are() -> None:
                 prices[0], max(prices), min(prices), prices[-1],
             )  # fmt: skip
             assert (candle.volume, candle.trades) == (sum(trade.size for trade in within), len(within))
+
+
+async def test_its_history_fills_what_the_stream_has_lost() -> None:
+    url = "sim:?seed=5&ticks_per_s=3&id_jumps=0.05"
+    ticks = await Market(url, ["SIM:A"]).until(T0_MS + 100_000)
+    expected = trades(tape("SIM:A", seed=5, ticks_per_s=3), HOUR[:10])
+    assert len(ticks) < len(expected)
+    history: History = SimHistory(url)
+    asked = history.trades("SIM:A", T0_MS, T0_MS + 99_999)
+    told = [tick async for page in asked for tick in page]
+    assert [tick.trade_id for tick in told] == [trade.trade_id for trade in expected]
+    assert all(tick.producer_timestamp == tick.event_time for tick in told)
+    engine = OfflineEngine()
+    engine.add(ticks)
+    engine.add(told)
+    whole = OfflineEngine()
+    whole.add(told)
+    assert [candle.close for candle, _ in engine.candles("1m")] == [candle.close for candle, _ in whole.candles("1m")]
+    assert [volume for _, volume in engine.candles("1m")] == [volume for _, volume in whole.candles("1m")]
 
 
 async def test_the_runner_supervises_it_like_any_venue() -> None:
