@@ -159,7 +159,7 @@ class FakeTime:
 
 
 async def test_no_delay_adds_up() -> None:
-    """Sleeps that are too long by 4 ms and an emit that takes 3 ms, ten thousand times: still 4 ms behind at the end."""
+    """Sleeps too long by 4 ms and an emit that takes 3 ms, ten thousand times: at most 4 ms behind at the end."""
     time_ = FakeTime()
     time_.working_s = 0.003
     given = await time_.play([trade(n, 1_000 + n * 100) for n in range(10_000)], speed=2)
