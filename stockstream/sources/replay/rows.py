@@ -92,7 +92,7 @@ def tick_of(
             source="replay",
         )
     if kind not in KINDS:
-        raise BadRow(f"kind is {kind[:40]!r}: must be one of {', '.join(KINDS)}")
+        raise BadRow(f"kind is {kind[:40]!r}: must be one of {', '.join(KINDS)} (--columns kind=- leaves it unread)")
     if kind == "gap" and (until_ms is None or not event_ms <= until_ms <= GREATEST_LONG):
         raise BadRow(
             f"until_ms is {'missing' if until_ms is None else until_ms}: a gap must end, and not before it begins"

@@ -136,6 +136,15 @@ def test_a_column_that_is_missing_is_named_and_may_be_mapped(tmp_path: Path) -> 
     assert [tick.price for tick in read(path, price="px")] == [1.5]
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_column_that_means_something_else_can_be_left_unread(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "recorded"
+    FORMATS[form](path, [{**TRADE, "kind": "market"}])
+    with pytest.raises(MalformedTrades, match=r"kind is 'market'.*--columns kind=-"):
+        read(path)
+    assert [tick.kind for tick in read(path, kind="-")] == ["trade"]
+
+
 def test_parquet_may_hold_timestamps_decimals_and_dictionaries(tmp_path: Path) -> None:
     path = tmp_path / "trades.parquet"
     at = datetime.fromtimestamp(T0_MS / 1000, UTC)
