@@ -117,7 +117,11 @@ def command(
     if file is not None:
         if source or from_topics:
             raise click.UsageError("--source and --from-topics are of the archive: leave them out, or FILE")
+        if symbol and symbols:
+            raise click.UsageError("--symbol and --symbols are both given: keep one")
         with open_recording(file, columns, symbol or DEFAULT_SYMBOL) as trades:
+            if symbols and not trades.has_symbol:
+                raise click.UsageError("--symbols needs a symbol column, which the file lacks: name it with --symbol")
             only = [symbol] if symbol and trades.has_symbol else symbols
             recorded = _Recorded(trades, trades.size_bytes, lambda: trades.position_bytes)
             code = asyncio.run(_replay(settings, target, recorded, _Pace(speed, pace_by or "event", only)))

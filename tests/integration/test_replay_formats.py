@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import signal
+import subprocess
+import sys
 import uuid
 from collections import defaultdict
 from pathlib import Path
@@ -12,13 +15,16 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from recordings import FORMATS, recording
+from recordings import FORMATS, T0_MS, recording
 
 from stockstream.cli.main import main
 from stockstream.codecs import Registry, TickDecoder
 from stockstream.core.offline import OfflineEngine
-from stockstream.models import Tick
+from stockstream.models import Tick, Verdict
+from stockstream.sinks.clickhouse import ClickHouseSink
+from stockstream.sinks.contract import ArchivedTick
 from stockstream.sources.replay.files import open_recording
+from stockstream.testing.wait import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +119,8 @@ def test_what_came_before_a_bad_row_is_written_and_the_row_is_named(
         (["--from", "yesterday", "--to", "2025-01-01"], 2, "'yesterday' is no time"),
         (["recorded", "--source", "yahoo"], 2, "are of the archive"),
         (["--from", "2025-01-01", "--to", "2025-01-02", "--symbol", "A"], 2, "--symbol and --columns are of files"),
+        (["recorded", "--symbol", "A", "--symbols", "A,B"], 2, "--symbol and --symbols are both given"),
+        (["one", "--symbols", "A,B"], 2, "--symbols needs a symbol column"),
         (["recorded", "--app-id", "stockstream"], 1, "--app-id stockstream is the live worker's"),
         (["recorded", "--topic", "{prefix}yfinance"], 1, "yfinance is a live topic"),
     ],
@@ -121,10 +129,55 @@ def test_what_cannot_be_meant_is_one_line(
     arguments: list[str], code: int, said: str, prefix: str, tmp_path: Path
 ) -> None:
     FORMATS["csv"](tmp_path / "recorded", recording())
+    FORMATS["csv"](tmp_path / "one", [{"event_ms": 1, "trade_id": 1, "price": 1.5, "size": 1}])
     result = run("replay", *(each.format(prefix=prefix) for each in arguments))
     assert result.exit_code == code
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_paced_replay_of_the_archive_is_ended_by_a_signal_and_tells_what_it_wrote(
+    number: signal.Signals, code: int, kafka: Any, clickhouse: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLICKHOUSE_URL", clickhouse.url)
+    monkeypatch.setenv("STOCKSTREAM_CLICKHOUSE_DATABASE", "replay_" + prefix.rstrip("."))
+    asyncio.run(archive(clickhouse.url, "replay_" + prefix.rstrip("."), f"{prefix}yfinance"))
+    topic = f"replay-{prefix}yfinance"
+    kafka.topics.create(topic, 3)
+    span = ["--from", str(T0_MS - 1), "--to", str(T0_MS + 86_400_000)]
+    arguments = [sys.executable, "-m", "stockstream", "replay", *span, "--speed", "10"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(lambda: sum(kafka.topics.end_offsets(topic).values()) > 2, 60, "the first ticks")
+            process.send_signal(number)
+            told, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()  # the pause in the middle would last for a minute
+    assert process.returncode == code, errors
+    written = sum(kafka.topics.end_offsets(topic).values())
+    assert 2 < written < len(recording())
+    assert f"{written} of {written} ticks written to {topic}" in told
+    assert "interrupted" in told
+    assert "Traceback" not in errors
+    assert "[" not in errors  # no bar in a pipe
+
+
+async def archive(url: str, database: str, topic: str) -> None:
+    """What is recorded, as if it had been received live."""
+    sink = ClickHouseSink(url, database=database)
+    await sink.start()
+    rows = sorted(recording(), key=lambda row: row.get("received_ms", row["event_ms"]))
+    ticks = [
+        Tick(
+            row["symbol"], row["event_ms"], row.get("price", 0.0), row.get("size", 0.0), kind=row.get("kind", "trade"),
+            trade_id=row.get("trade_id", -1), producer_timestamp=row.get("received_ms", row["event_ms"]),
+            until=row.get("until_ms"), cause=row.get("cause"),
+        )
+        for row in rows
+    ]  # fmt: skip
+    await sink.insert_ticks([ArchivedTick(tick, Verdict.ACCEPTED, topic, 0, n) for n, tick in enumerate(ticks)])
+    await sink.close()
 
 
 def test_an_archive_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
