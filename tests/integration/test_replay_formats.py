@@ -136,6 +136,21 @@ def test_what_cannot_be_meant_is_one_line(
     assert result.stderr.count("\n") == 1
 
 
+def test_what_is_archived_is_what_is_written(
+    kafka: Any, registry: Any, clickhouse: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = "replay_" + prefix.rstrip(".")
+    monkeypatch.setenv("CLICKHOUSE_URL", clickhouse.url)
+    monkeypatch.setenv("STOCKSTREAM_CLICKHOUSE_DATABASE", database)
+    archived = asyncio.run(archive(clickhouse.url, database, f"{prefix}yfinance"))
+    result = run("replay", "--from", str(T0_MS), "--to", str(T0_MS + 86_400_000), "--speed", "max")
+    assert result.exit_code == 0, result.output
+    assert by_symbol(ticks(kafka, registry, f"replay-{prefix}yfinance")) == by_symbol(archived)
+    result = run("replay", "--from", "2001-01-01", "--to", "2002-01-01")
+    assert result.exit_code == 1
+    assert "the archive has nothing of that: see --from, --to" in result.stderr
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_paced_replay_of_the_archive_is_ended_by_a_signal_and_tells_what_it_wrote(
     number: signal.Signals, code: int, kafka: Any, clickhouse: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
@@ -163,7 +178,7 @@ def test_a_paced_replay_of_the_archive_is_ended_by_a_signal_and_tells_what_it_wr
     assert "[" not in errors  # no bar in a pipe
 
 
-async def archive(url: str, database: str, topic: str) -> None:
+async def archive(url: str, database: str, topic: str) -> list[Tick]:
     """What is recorded, as if it had been received live."""
     sink = ClickHouseSink(url, database=database)
     await sink.start()
@@ -178,6 +193,7 @@ async def archive(url: str, database: str, topic: str) -> None:
     ]  # fmt: skip
     await sink.insert_ticks([ArchivedTick(tick, Verdict.ACCEPTED, topic, 0, n) for n, tick in enumerate(ticks)])
     await sink.close()
+    return ticks
 
 
 def test_an_archive_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

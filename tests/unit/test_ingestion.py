@@ -15,7 +15,7 @@ import pytest
     [
         ("sim:?speed=1", "the simulated market sim:?speed=1 cannot be: speed is no option of it: there are seed, "),
         ("sim:?ticks_per_s=x", "ticks_per_s is 'x': must be a valid number"),
-        ("ws://nowhere", "STOCKSTREAM_SIM_URL in the environment is 'ws://nowhere': "),
+        ("ws://nowhere", "STOCKSTREAM_SIM_URL in the environment is 'ws://nowhere': must be sim: or sim:?name=value"),
     ],
 )
 def test_a_source_that_cannot_be_is_one_line_and_the_end(url: str, said: str, tmp_path: Path) -> None:
