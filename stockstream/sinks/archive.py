@@ -12,7 +12,6 @@ from typing import Any, Self
 from stockstream.models import Tick
 from stockstream.sinks.clickhouse import ClickHouseSink
 
-_PAGE_ROWS = 2_000
 _REACH_MS = 7 * 86_400_000  # how long before it ends a hole may have begun
 _COLUMNS = ", ".join(f"t.`{each.name}`" for each in fields(Tick))
 
@@ -34,8 +33,8 @@ class TickArchive:
 
     The ``gap`` records of holes that reach into that time are among them, whatever their verdicts were. ``symbols`` and
     ``source`` choose among them, if given. An async context manager, which connects ``sink`` and closes it; iterate it
-    once. ``rows`` are all that there are, ``rows_read`` those that were given. At most 2,000 ticks a partition are
-    held. Errors are the sink's.
+    once. ``rows`` are all that there are, ``rows_read`` those that were given. At most about ``held_rows`` are in
+    memory, however many there are. Errors are the sink's.
     """
 
     def __init__(
@@ -47,10 +46,12 @@ class TickArchive:
         topics: Sequence[str],
         symbols: Sequence[str] = (),
         source: str | None = None,
+        held_rows: int = 50_000,
     ) -> None:
         self.rows = self.rows_read = 0
         self._sink, self._from_ms = sink, from_ms
         self._partitions: list[_Partition] = []
+        self._held_rows = held_rows
         self._given = {
             "from": from_ms,
             "until": until_ms,
@@ -144,7 +145,7 @@ class TickArchive:
             epoch=each.epoch,
             after=each.after,
             last=each.last,
-            rows=_PAGE_ROWS,
+            rows=max(1, self._held_rows // len(self._partitions)),
         )
         each.page.extend(Tick(*row[1:]) for row in rows)
         each.after = rows[-1][0] if rows else each.last
