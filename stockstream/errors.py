@@ -49,10 +49,10 @@ class InvalidInterval(InvalidInput):
 
 
 class MalformedTrades(InvalidInput):
-    """A line of a trades file is no trade; ``line`` counts from 1."""
+    """A line (or as ``unit`` says a row) of a trades file is no trade; ``line`` counts from 1, 0 is a schema."""
 
-    def __init__(self, name: str, line: int, reason: str) -> None:
-        super().__init__(f"{name}, line {line}: {reason}")
+    def __init__(self, name: str, line: int, reason: str, unit: str = "line") -> None:
+        super().__init__(f"{name}, {unit} {line}: {reason}" if line else f"{name}: {reason}")
         self.line = line
 
 

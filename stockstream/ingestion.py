@@ -73,6 +73,8 @@ class Ingestion:
             now_ms=now_ms,
         )
         self._sources = [source for source in SOURCES.values() if source.topic in settings.tick_topics]
+        for source in self._sources:
+            source.make_feed(self._url(source))  # what is wrong with one is told before anything starts
         self.producers = {
             source.name: tick_producer(
                 settings, connection, settings.topic(source.topic), self._encode_tick(source), now_ms
@@ -129,7 +131,10 @@ class Ingestion:
             await self._app.sleep(0.1)
         wanted = self._settings.all_symbols()
         for symbol in wanted:
-            await self._once_reached(partial(self.subscriptions.add, [symbol], source_of(symbol).name, "settings"))
+            source = source_of(symbol)
+            if source.topic not in self._settings.tick_topics:
+                log.warning("%s is not watched here: add %s to STOCKSTREAM_TICK_TOPICS", symbol, source.topic)
+            await self._once_reached(partial(self.subscriptions.add, [symbol], source.name, "settings"))
         if self._settings.ingest_enabled:
             self._reporter.started(len({*wanted, *self.subscriptions.watched}))
             self.ingest.begin()
@@ -156,16 +161,19 @@ class Ingestion:
 
     def _runner(self, connection: ConnectionId, symbols: Sequence[str]) -> ConnectionRunner:
         source = SOURCES[connection.source]
-        url = self._settings.source_url(source.name) or source.url
         producer = self.producers[source.name]
         return ConnectionRunner(
-            source.make_feed(url),
+            source.make_feed(self._url(source)),
             symbols,
             producer.send,
             now_ms=self._now_ms,
             offer=producer.offer,
             name=str(connection),
+            open_socket=source.open_socket,
         )
+
+    def _url(self, source: Source) -> str:
+        return self._settings.source_url(source.name) or source.url
 
     def _owned(self) -> set[int] | None:
         if not is_settled(self._app):

@@ -20,7 +20,7 @@ from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.offline import OfflineEngine
 from stockstream.models import Candle, Verdict
 from stockstream.settings import Settings
-from stockstream.sources.replay.trades_file import TradesFile
+from stockstream.sources.replay.files import open_recording
 
 _BATCH_TICKS = 10_000
 _HEADER = ("start_ms", "open", "high", "low", "close", "volume", "vwap", "trades")
@@ -51,8 +51,8 @@ def command(
     """Print the candles of FILE, or of what a topic holds now, as CSV.
 
     FILE holds trades as CSV with the columns event_ms, trade_id, side, price, size and, for several instruments,
-    symbol; or as JSON lines; plain or gzip. - is standard input. Trades may come in any order and more than once.
-    Minutes without a trade have no row.
+    symbol; as JSON lines; or as Parquet. Text may be gzip, and - is standard input. Trades may come in any order and
+    more than once. Minutes without a trade have no row.
 
     With --topic the candles are those that a worker with the same settings makes of the records that are there at
     the start. --from, --to and --symbols choose among them.
@@ -71,7 +71,7 @@ def command(
     if (from_ms, to_ms, symbols) != (None, None, None):
         raise click.UsageError("--from, --to and --symbols are for --topic.")
     engine = OfflineEngine()
-    with TradesFile(str(file), columns) as trades, progress("reading trades", trades.size_bytes) as told:
+    with open_recording(str(file), columns) as trades, progress("reading trades", trades.size_bytes) as told:
         ticks = iter(trades)
         while batch := list(islice(ticks, _BATCH_TICKS)):
             engine.add(batch)

@@ -6,7 +6,7 @@ import click
 
 from stockstream.errors import InvalidInput
 from stockstream.models import check_symbol
-from stockstream.sources.replay.trades_file import COLUMNS
+from stockstream.sources.replay.rows import COLUMNS
 
 
 def parse_columns(ctx: click.Context, parameter: click.Parameter, text: str | None) -> dict[str, str]:

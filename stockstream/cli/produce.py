@@ -19,6 +19,7 @@ from stockstream.errors import InvalidInput, SettingsError
 from stockstream.settings import Settings, read_symbols, split
 from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.runner import ConnectionRunner
+from stockstream.sources.sim.options import url_of
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +32,26 @@ _LEAVE_S = 10.0
 @click.option("--symbols", help="Comma-separated. [default: SYMBOLS]")
 @click.option("--symbols-file", type=click.Path(), help="A file with one symbol a line; what follows a # is ignored.")
 @click.option("--url", help="Where the venue is, if not at its own address.")
+@click.option("--seed", type=int, help="Of the simulated market: the same seed is the same market. [default: 0]")
+@click.option("--ticks-per-s", type=float, help="Of the simulated market: of each symbol, on average. [default: 1]")
 @click.option("--report-every", type=click.FloatRange(min=1), help="Seconds. [default: STOCKSTREAM_REPORT_INTERVAL_S]")
 def command(
-    source: str, symbols: str | None, symbols_file: str | None, url: str | None, report_every: float | None
+    source: str,
+    symbols: str | None,
+    symbols_file: str | None,
+    url: str | None,
+    seed: int | None,
+    ticks_per_s: float | None,
+    report_every: float | None,
 ) -> None:
     """Produce the live ticks of SOURCE until Ctrl+C or SIGTERM, which write what was received."""
     settings = Settings.load()
     venue = SOURCES[source]
+    if seed is not None or ticks_per_s is not None:
+        if source != "sim" or url is not None:
+            raise click.UsageError("--seed and --ticks-per-s are of sim, and in place of --url")
+        url = url_of(seed=seed, ticks_per_s=ticks_per_s)
+    venue.make_feed(url or venue.url)  # a URL of no use is told before anything is connected to
     wanted = _owned(venue, _wanted(settings, symbols, symbols_file))
     logging.getLogger("stockstream").setLevel(logging.INFO)
     work = _produce(settings, venue, wanted, url or venue.url, report_every or settings.report_interval_s)
@@ -78,6 +92,7 @@ async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], ur
             now_ms=now_ms,
             offer=producer.offer,
             name=str(ConnectionId(venue.name, number)),
+            open_socket=venue.open_socket,
         )
         for number, chunk in enumerate(_chunks(symbols, venue.capabilities.symbols_per_connection))
     ]

@@ -45,6 +45,7 @@ from stockstream.settings.types import (
     SecondsOrNone,
     SecurityProtocol,
     Servers,
+    SimUrl,
     Symbols,
     TickSchema,
     Topics,
@@ -76,6 +77,7 @@ class Settings(BaseSettings):
     symbols_file: Path | None = None
     ingest_enabled: bool = True
     yahoo_url: FeedUrl | None = None
+    sim_url: SimUrl | None = None
     report_interval_s: Seconds = 60.0
     log_every_ticks: CountOrNone = 0
     producer_linger_ms: LingerMs = 4.0

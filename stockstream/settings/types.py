@@ -60,6 +60,12 @@ def _url(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _sim_url(text: str) -> str:
+    if text.partition("?")[0] != "sim:":
+        raise ValueError("must be sim: or sim:?name=value&name=value such as sim:?seed=7&ticks_per_s=20")
+    return text
+
+
 def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
@@ -89,6 +95,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Database = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,100}$")]
 Servers = Annotated[str, AfterValidator(_servers)]
 FeedUrl = Annotated[str, _url("ws", "wss")]
+SimUrl = Annotated[str, AfterValidator(_sim_url)]
 RegistryUrl = Annotated[str, _url("http", "https")]
 ClickHouseUrl = Annotated[str, _url("http", "https", "chdb")]
 SecurityProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)]

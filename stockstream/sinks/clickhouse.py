@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -82,6 +83,14 @@ class ClickHouseSink:
     async def start(self) -> None:
         """Connect, create or upgrade the tables; `SinkUnreachable` if that fails, `SettingsError` without chdb."""
         await self._call(self._writing, self._open)
+
+    async def connect(self) -> None:
+        """Connect for `select` alone, which makes and changes nothing; raises as `start` does."""
+        await self._call(self._reading, self._open_reader)
+
+    async def select(self, sql: str, parameters: dict[str, Any]) -> Sequence[Sequence[Any]]:
+        """The rows of a query, in which ``{database}`` stands for the name of the database."""
+        return await self._call(self._reading, self._select, sql.replace("{database}", self._name), parameters)
 
     async def insert_candles(self, candles: Sequence[Candle]) -> None:
         """Store candles; returns when ClickHouse has them."""
@@ -160,6 +169,12 @@ class ClickHouseSink:
             self._writer = self._connect()
         migrate(self._writer, self._database, migrations())
         set_tick_retention(self._writer, self._database, self._tick_retention_days)
+        if self._reader is None:
+            self._reader = self._connect()
+
+    def _open_reader(self) -> None:
+        if self._url.scheme == "chdb" and not Path(self._url.path).is_dir():
+            raise SinkUnreachable(f"{self._where} is no folder: set CLICKHOUSE_URL to where candles were kept")
         if self._reader is None:
             self._reader = self._connect()
 

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from stockstream.errors import InvalidInput
 from stockstream.models import check_symbol
 from stockstream.sources.contract import Capabilities, Feed
+from stockstream.sources.runner import Socket
+from stockstream.sources.sim.feed import SimFeed
+from stockstream.sources.sim.options import URL as SIM_URL
+from stockstream.sources.sim.stream import open_stream
 from stockstream.sources.yahoo.feed import URL as YAHOO_URL
 from stockstream.sources.yahoo.feed import YahooFeed
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A venue: ``topic`` without prefix, ``url`` by default, and ``make_feed`` for one connection to a URL."""
+    """A venue: ``topic`` without prefix, ``url`` by default, and ``make_feed`` for one connection to a URL.
+
+    ``open_socket`` connects where that is not by a WebSocket.
+    """
 
     name: str
     topic: str
     url: str
     capabilities: Capabilities
     make_feed: Callable[[str], Feed]
+    open_socket: Callable[[str], Coroutine[Any, Any, Socket]] | None = None
 
 
 SOURCES = {
     "yahoo": Source("yahoo", "yfinance", YAHOO_URL, YahooFeed.capabilities, YahooFeed),
+    "sim": Source("sim", "sim", SIM_URL, SimFeed.capabilities, SimFeed, open_stream),
 }
 
 

@@ -66,7 +66,7 @@ def test_replay_writes_every_trade_as_a_tick_that_is_never_late(kafka: Any, regi
     result = run("replay", str(SAMPLE), "--symbol", "BINANCE:XRPETH", "--speed", "max")
     assert result.exit_code == 0, result.output
     topic = f"replay-{prefix}yfinance"
-    assert f"12,477 of 12,477 trades written to {topic}" in result.stdout
+    assert f"12,477 of 12,477 ticks written to {topic}" in result.stdout
     written = ticks(kafka, registry, topic)
     with gzip.open(SAMPLE, "rt") as file:
         trades = list(csv.DictReader(file))
@@ -113,7 +113,7 @@ def test_what_is_written_compressed_is_read_all_the_same(
     lines = "".join(f"{n + 1},{n},1.5,1\n" for n in range(3000))
     (tmp_path / "trades.csv").write_text("event_ms,trade_id,price,size\n" + lines)
     result = run("replay", "trades.csv", "--speed", "max")
-    assert "3,000 of 3,000 trades" in result.stdout, result.output
+    assert "3,000 of 3,000 ticks" in result.stdout, result.output
     written = ticks(kafka, registry, f"replay-{prefix}yfinance")
     assert [tick.trade_id for _, tick in written] == list(range(3000))
 
@@ -133,7 +133,7 @@ def test_replay_that_is_stopped_writes_what_it_has_and_says_how_much(
         finally:
             process.kill()  # it would go on for half an hour
     assert process.returncode == code
-    counts = re.match(r"([0-9,]+) of ([0-9,]+) trades", told)
+    counts = re.match(r"([0-9,]+) of ([0-9,]+) ticks", told)
     assert counts is not None, told
     assert counts[1] == counts[2]
     assert int(counts[1].replace(",", "")) == sum(kafka.topics.end_offsets(topic).values()) < 12_477

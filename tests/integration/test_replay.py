@@ -79,7 +79,7 @@ def test_a_replay_waits_for_a_broker_and_goes_on_with_it(cluster: KafkaCluster, 
             cluster.start(0)
         told, _ = replay.process.communicate(timeout=90)
         assert replay.process.returncode == 0, replay.errors.read_text()
-        assert f"1,410 of 1,410 trades written to {replay.topic}" in told
+        assert f"1,410 of 1,410 ticks written to {replay.topic}" in told
         assert len({record.value for record in cluster.topics.read(replay.topic)}) == 1410
         assert "Traceback" not in replay.errors.read_text()
 
@@ -98,8 +98,8 @@ def test_ctrl_c_while_the_broker_is_away_tells_what_is_not_written(
         finally:
             cluster.resume(0)
         assert replay.process.returncode == 1
-        assert f"20 of 25 trades written to {replay.topic}" in told
+        assert f"20 of 25 ticks written to {replay.topic}" in told
         assert "interrupted" in told
         errors = replay.errors.read_text()
-        assert "has not confirmed 5 of the trades" in errors
+        assert "has not confirmed 5 of the ticks" in errors
         assert "Traceback" not in errors

@@ -33,7 +33,9 @@ from stockstream.core.row import MAX_EPOCH
 from stockstream.errors import InvalidInput, StockstreamError
 from stockstream.models import check_symbol
 from stockstream.settings import split
-from stockstream.sources.replay.trades_file import DEFAULT_SYMBOL, SAMPLE, SAMPLE_SYMBOL, TradesFile
+from stockstream.sources.replay.files import open_recording
+from stockstream.sources.replay.rows import DEFAULT_SYMBOL, Recording
+from stockstream.sources.replay.trades_file import SAMPLE, SAMPLE_SYMBOL
 from stockstream.startup import check_port, claim
 
 _EPOCHS = MAX_EPOCH + 1
@@ -142,7 +144,7 @@ async def _demo(asked: Asked) -> int:
     return ending.code
 
 
-async def _run(asked: Asked, trades: TradesFile | None, folder: Path, epoch: int, console: Console) -> None:
+async def _run(asked: Asked, trades: Recording | None, folder: Path, epoch: int, console: Console) -> None:
     """The system, and what drives it."""
     async with _variables(asked, folder) as extra, System(folder, asked.port, epoch, extra, console.print) as system:
         console.print(Text.assemble((f"{system.url}/", "bold"), f"  {_what(asked)}; Ctrl+C ends it"))
@@ -174,7 +176,7 @@ async def _variables(asked: Asked, folder: Path) -> AsyncIterator[dict[str, str]
             yield extra
 
 
-async def _drive(asked: Asked, trades: TradesFile | None, system: System, console: Console) -> None:
+async def _drive(asked: Asked, trades: Recording | None, system: System, console: Console) -> None:
     """Play the file, if there is one; then wait to be cancelled, unless that was all that was asked for."""
     if trades is not None:
         replay = Replay(system, trades, only=asked.symbol if trades.has_symbol else None, speed=asked.speed)
@@ -185,12 +187,12 @@ async def _drive(asked: Asked, trades: TradesFile | None, system: System, consol
     await asyncio.Event().wait()
 
 
-def _trades(asked: Asked) -> contextlib.AbstractContextManager[TradesFile | None]:
+def _trades(asked: Asked) -> contextlib.AbstractContextManager[Recording | None]:
     if asked.file is None:
         return contextlib.nullcontext()
     if asked.file == "sample":
-        return TradesFile(str(SAMPLE), asked.columns, asked.symbol or SAMPLE_SYMBOL)
-    return TradesFile(asked.file, asked.columns, asked.symbol or DEFAULT_SYMBOL)
+        return open_recording(str(SAMPLE), asked.columns, asked.symbol or SAMPLE_SYMBOL)
+    return open_recording(asked.file, asked.columns, asked.symbol or DEFAULT_SYMBOL)
 
 
 async def _show(system: System, console: Console) -> None:

@@ -17,10 +17,10 @@ from stockstream.core.interval import window_end, window_start
 from stockstream.core.verdict import Policy
 from stockstream.errors import InvalidInput
 from stockstream.models import Tick, Verdict
+from stockstream.sources.market import DAY_MS
 from stockstream.sources.replay.player import Player
-from stockstream.sources.replay.trades_file import TradesFile
+from stockstream.sources.replay.rows import Recording
 from stockstream.sources.yahoo.fake import FakeYahoo, Market, instruments
-from stockstream.sources.yahoo.fake.market import DAY_MS
 
 SYMBOLS = 300
 LIVE_SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN", "TSLA", "^GSPC", "ES=F", "BTC-USD", "ETH-USD", "VCB.VN")
@@ -72,7 +72,7 @@ def a_file(tables: Path) -> dict[str, str]:
 class Replay:
     """Plays a file into the system's topic, never further ahead than the broker keeps."""
 
-    def __init__(self, system: System, trades: TradesFile, *, only: str | None, speed: float | None) -> None:
+    def __init__(self, system: System, trades: Recording, *, only: str | None, speed: float | None) -> None:
         self._system = system
         self._trades, self._only, self._speed = trades, only, speed
         self._last: dict[str, Tick] = {}
@@ -93,13 +93,16 @@ class Replay:
             for tick in ticks:
                 last = self._last.get(tick.symbol)
                 # A file need not be in the order of time, and no day is made of what the worker refuses.
-                if (last is None or last.event_time <= tick.event_time) and judge(tick) is Verdict.ACCEPTED:
+                is_newest = last is None or last.event_time <= tick.event_time
+                if tick.price and is_newest and judge(tick) is Verdict.ACCEPTED:
                     self._last[tick.symbol] = tick
             await producer.send(ticks)
             self._sent += len(ticks)
 
         try:
-            await Player(self._trades, emit, speed=self._speed, only=self._only).run()
+            await Player(
+                self._trades, emit, speed=self._speed, only=None if self._only is None else (self._only,)
+            ).run()
             if not self._sent:
                 raise InvalidInput(f"{self._trades.name} has no trade{f' of {self._only}' if self._only else ''}")
             ends_ms = {symbol: _day_ends_ms(tick) for symbol, tick in self._last.items()}

@@ -1,4 +1,4 @@
-"""Trades files: CSV with a header, or JSON lines; plain or gzip; a path, or ``-`` for standard input."""
+"""Recordings as text: CSV with a header, or JSON lines; plain or gzip; a path, or ``-`` for standard input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from math import inf
 from pathlib import Path
@@ -17,28 +17,33 @@ from types import TracebackType
 from typing import Any, Self
 
 from stockstream.errors import InvalidInput, MalformedTrades
-from stockstream.models import Tick, is_symbol
+from stockstream.models import Tick
+from stockstream.sources.replay.rows import (
+    COLUMNS,
+    DEFAULT_SYMBOL,
+    GREATEST_LONG,
+    OPTIONAL,
+    PARQUET_MAGIC,
+    REQUIRED,
+    TEXTS,
+    BadRow,
+    tick_of,
+)
 
-COLUMNS = ("event_ms", "trade_id", "side", "price", "size", "symbol")
-"""The names of a file's columns, which ``columns`` may map to others; ``side`` is not read."""
-
-DEFAULT_SYMBOL = "TRADES"
 SAMPLE = Path(__file__).with_name("sample.csv.gz")
 """Two days of real trades of Ripple against Ether at Binance (2019-10-11 to 13): public facts."""
 SAMPLE_SYMBOL = "BINANCE:XRPETH"
-_REQUIRED = ("event_ms", "trade_id", "price", "size")
 _GZIP_MAGIC = b"\x1f\x8b"
-_GREATEST_LONG = 2**63 - 1
 _LINE_BYTES = 1_000_000
 
 
 class TradesFile:
-    """The trades of a file, one `Tick` of kind ``trade`` and source ``replay`` each, in the order of the file.
+    """The ticks of a file, one a row, in its order: see `rows.tick_of`.
 
     A context manager; iterate it once. ``columns`` maps our names to the file's, ``symbol`` names the instrument of a
-    file without that column; ``has_symbol`` says whether it has one. A trade counts as received when it happened.
-    Memory does not grow with the file. Raises `InvalidInput` if the file cannot be opened, and `MalformedTrades` for
-    its header here or for the first line that is no trade when that is reached.
+    file without that column; ``has_symbol`` says whether it has one. Memory does not grow with the file. Raises
+    `InvalidInput` if the file cannot be opened, and `MalformedTrades` for its header here or for the first line that
+    is no tick when that is reached.
     """
 
     def __init__(self, path: str, columns: Mapping[str, str] | None = None, symbol: str = DEFAULT_SYMBOL) -> None:
@@ -46,14 +51,19 @@ class TradesFile:
         self.has_symbol = False
         self._columns = {name: name for name in COLUMNS} | dict(columns or {})
         self._symbol = symbol
+        self._names: list[str] = []
         self._line = 0
         self._is_ours = path != "-"
         try:
             self._file = open(path, "rb") if self._is_ours else _buffered(sys.stdin.buffer)  # noqa: SIM115 - __exit__
             self.size_bytes = os.fstat(self._file.fileno()).st_size if self._is_ours else 0
-            is_packed = self._file.peek(2)[:2] == _GZIP_MAGIC
+            begin = self._file.peek(len(PARQUET_MAGIC))
         except (OSError, ValueError) as error:
             raise InvalidInput(f"{self.name} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        if begin.startswith(PARQUET_MAGIC):
+            self._close_file()
+            raise InvalidInput(f"{self.name} is Parquet, which has to be a file that can be searched: give its path")
+        is_packed = begin.startswith(_GZIP_MAGIC)
         self._plain = _buffered(gzip.GzipFile(fileobj=self._file)) if is_packed else self._file
         try:
             self._ticks = self._open()
@@ -80,6 +90,10 @@ class TradesFile:
     def _close(self) -> None:
         if self._is_ours:
             self._plain.close()
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self._is_ours:
             self._file.close()
 
     def _open(self) -> Iterator[Tick]:
@@ -121,15 +135,15 @@ class TradesFile:
             raise self._malformed(f"no CSV: {error}") from error
 
     def _from_csv(self, rows: Iterator[list[str]], header: list[str]) -> Iterator[Tick]:
-        wanted = [*_REQUIRED, "symbol"] if self.has_symbol else _REQUIRED
-        for name in wanted:
+        self._names = [*REQUIRED, *(name for name in OPTIONAL if self._columns[name] in header)]
+        for name in self._names:
             count = header.count(self._columns[name])
             if count != 1:
                 raise self._malformed(
                     f"column {self._columns[name]} {'is missing from' if count == 0 else 'comes twice in'} the header "
                     f"({', '.join(header)[:200]}): name the file's own columns with --columns {name}=…"
                 )
-        places = [header.index(self._columns[name]) for name in wanted]
+        places = [header.index(self._columns[name]) for name in self._names]
         return self._csv_ticks(rows, places, len(header))
 
     def _csv_ticks(self, rows: Iterator[list[str]], places: list[int], width: int) -> Iterator[Tick]:
@@ -138,21 +152,24 @@ class TradesFile:
                 continue
             if len(row) != width:
                 raise self._malformed(f"it has {len(row)} values, the header {width}")
-            yield self._tick(*[row[place] for place in places])
+            yield self._tick([row[place] for place in places])
 
     def _from_json(self, lines: Iterator[str]) -> Iterator[Tick]:
-        names = [*_REQUIRED, "symbol"] if self.has_symbol else _REQUIRED
-        keys = [self._columns[name] for name in names]
+        required = [*REQUIRED, "symbol"] if self.has_symbol else REQUIRED
+        self._names = [*REQUIRED, *(name for name in OPTIONAL if name != "symbol" or self.has_symbol)]
+        keys = [self._columns[name] for name in self._names]
+        kind = self._columns["kind"]
         for line in lines:
             if not line.strip():
                 continue
             record = self._object(line)
             if (self._columns["symbol"] in record) != self.has_symbol:
                 raise self._malformed(f"either every line has a {self._columns['symbol']} or none")
-            for key in keys:
-                if key not in record:
-                    raise self._malformed(f"{key} is missing: name the file's own with --columns")
-            yield self._tick(*[record[key] for key in keys])
+            if kind not in record:
+                for name in required:
+                    if self._columns[name] not in record:
+                        raise self._malformed(f"{self._columns[name]} is missing: name the file's own with --columns")
+            yield self._tick([record.get(key) for key in keys])
 
     def _object(self, line: str) -> dict[str, Any]:
         try:
@@ -164,32 +181,37 @@ class TradesFile:
             raise self._malformed("no JSON object")
         return record
 
-    def _tick(self, event: str, trade_id: str, price: str, size: str, symbol: str | None = None) -> Tick:
-        event_ms = self._whole("event_ms", event)
-        traded_price = self._number("price", price)
-        traded_size = self._number("size", size)
-        if not event_ms > 0:
-            raise self._malformed("event_ms is 0: must be Unix time in ms")
-        if not traded_price > 0:
-            raise self._malformed(f"price is {price}: must be above 0")
-        if not self.has_symbol:
-            symbol = self._symbol
-        elif not isinstance(symbol, str) or not is_symbol(symbol):
-            raise self._malformed(f"symbol is {str(symbol)[:70]!r}: use 1 to 64 of A-Z a-z 0-9 . _ - ^ = : /")
-        return Tick(
-            str(symbol),
-            event_ms,
-            traded_price,
-            traded_size,
-            trade_id=self._whole("trade_id", trade_id),
-            producer_timestamp=event_ms,
-            source="replay",
-        )
+    def _tick(self, values: Sequence[Any]) -> Tick:
+        try:
+            if len(values) == len(REQUIRED):  # as most files are
+                event_ms, trade_id, price, size = values
+                return tick_of(
+                    self._symbol,
+                    self._whole("event_ms", event_ms),
+                    self._whole("trade_id", trade_id),
+                    self._number("price", price),
+                    self._number("size", size),
+                )
+            return tick_of(**self._parsed(dict(zip(self._names, values, strict=True))))
+        except BadRow as error:
+            raise self._malformed(str(error)) from error
+
+    def _parsed(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        is_trade = row.get("kind") in (None, "", "trade")
+        parsed: dict[str, Any] = {"symbol": self._symbol}
+        for name, text in row.items():
+            if text is None or (text == "" and (name in OPTIONAL or not is_trade)):
+                parsed[name] = None
+            elif name in TEXTS:
+                parsed[name] = str(text)
+            else:
+                parsed[name] = self._number(name, text) if name in ("price", "size") else self._whole(name, text)
+        return parsed
 
     def _whole(self, name: str, text: object) -> int:
         if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) <= 19:
             number = int(text)
-            if number <= _GREATEST_LONG:
+            if number <= GREATEST_LONG:
                 return number
         raise self._malformed(f"{name} is {str(text)[:40]!r}: must be a whole number")
 

@@ -65,3 +65,25 @@ def test_a_file_of_symbols_may_hold_remarks_and_an_absent_broker_is_one_line(tmp
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert "no Kafka broker answers at 127.0.0.1:1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["sim", "--symbols", "SIM:A", "--ticks-per-s", "0"], 2, "ticks_per_s is '0.0': must be greater than or equal"),
+        (
+            ["sim", "--symbols", "SIM:A", "--url", "sim:?sed=1"],
+            2,
+            "sed is no option of it: there are seed, ticks_per_s",
+        ),
+        (["sim", "--symbols", "SIM:A", "--url", "sim:", "--seed", "1"], 2, "and in place of --url"),
+        (["yahoo", "--symbols", "A", "--seed", "1"], 2, "--seed and --ticks-per-s are of sim"),
+        (["sim", "--symbols", "AAPL"], 1, "AAPL belongs to yahoo, not to sim"),
+        (["sim", "--symbols", "SIM:A", "--seed", "1", "--ticks-per-s", "2"], 1, "KAFKA_BOOTSTRAP_SERVERS"),
+    ],
+)
+def test_a_simulated_market_is_told_apart_and_checked(arguments: list[str], code: int, told: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == code
+    assert told in result.stderr
+    assert result.stderr.count("\n") == 1

@@ -5,7 +5,7 @@ silently, unknown symbols use up a place, a subscription is answered with the la
 snapshot a second and symbol follows, and a malformed command drops the connection without a status code.
 """
 
-from stockstream.sources.yahoo.fake.market import Instrument, Market, MarketClock, Trade, instruments
+from stockstream.sources.market import Instrument, Market, MarketClock, Trade, instruments
 from stockstream.sources.yahoo.fake.server import FakeYahoo
 from stockstream.sources.yahoo.fake.tape import Sent, Tape
 

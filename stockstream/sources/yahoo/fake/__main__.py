@@ -8,7 +8,7 @@ import signal
 import time
 from dataclasses import asdict
 
-from stockstream.sources.yahoo.fake.market import Market, MarketClock, instruments
+from stockstream.sources.market import Market, MarketClock, instruments
 from stockstream.sources.yahoo.fake.server import FakeYahoo
 
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
 from websockets.exceptions import ConnectionClosed
 
-from stockstream.sources.yahoo.fake.market import REGULAR, Instrument, Market, Trade
+from stockstream.sources.market import REGULAR, Instrument, Market, Trade
 from stockstream.sources.yahoo.fake.tape import Sent, Tape, pricing_frame
 
 HOST = "127.0.0.1"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from yfinance.pricing_pb2 import PricingData
 
-from stockstream.sources.yahoo.fake.market import Instrument, Trade
+from stockstream.sources.market import Instrument, Trade
 
 
 @dataclass(frozen=True, slots=True)

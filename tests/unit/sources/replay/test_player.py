@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,7 @@ async def test_a_trade_that_is_older_than_those_before_it_is_due_at_once(taken: 
 
 
 async def test_only_one_symbol_is_played_and_its_first_trade_is_due_at_once(taken: Taken) -> None:
-    player = Player([trade(1), trade(2, NIGHT_MS, "B"), trade(3, 2 * NIGHT_MS)], taken, speed=1, only="B")
+    player = Player([trade(1), trade(2, NIGHT_MS, "B"), trade(3, 2 * NIGHT_MS)], taken, speed=1, only=["B"])
     await player.run()
     assert taken.all == [2]
     assert (player.sent, player.symbols) == (1, {"B"})
@@ -105,7 +106,7 @@ async def test_other_work_goes_on_while_trades_are_left_out(taken: Taken) -> Non
         while True:
             yield trade(1, symbol="B")
 
-    player = Player(trades(), taken, speed=None, only="A")
+    player = Player(trades(), taken, speed=None, only=["A"])
     asyncio.get_running_loop().call_soon(player.stop)
     await player.run()
     assert player.sent == 0
@@ -130,3 +131,65 @@ async def test_what_emit_raises_ends_the_run_and_is_not_counted() -> None:
     with pytest.raises(OSError, match="full"):
         await player.run()
     assert player.sent == 0
+
+
+class FakeTime:
+    """Steady seconds that pass only while somebody sleeps, a little longer than asked, and while ``emit`` works."""
+
+    def __init__(self) -> None:
+        self.s = 5.0
+        self.slept_s: list[float] = []
+        self.given: list[tuple[float, int]] = []
+        self.working_s = 0.0
+
+    def __call__(self) -> float:
+        return self.s
+
+    async def sleep(self, wait_s: float) -> None:
+        self.slept_s.append(wait_s)
+        self.s += wait_s + 0.004
+
+    async def emit(self, ticks: Sequence[Tick]) -> None:
+        self.given += [(self.s - 5.0, tick.trade_id) for tick in ticks]
+        self.s += self.working_s
+
+    async def play(self, trades: Iterable[Tick] | AsyncIterable[Tick], **options: Any) -> list[tuple[float, int]]:
+        await Player(trades, self.emit, steady_s=self, sleep=self.sleep, **options).run()
+        return self.given
+
+
+async def test_no_delay_adds_up() -> None:
+    """Sleeps too long by 4 ms and an emit that takes 3 ms, ten thousand times: at most 4 ms behind at the end."""
+    time_ = FakeTime()
+    time_.working_s = 0.003
+    given = await time_.play([trade(n, 1_000 + n * 100) for n in range(10_000)], speed=2)
+    assert len(time_.slept_s) == 9_999
+    for at_s, number in given:
+        assert 0 <= at_s - number * 0.05 < 0.0041
+
+
+async def test_pauses_are_kept_and_what_is_behind_is_caught_up() -> None:
+    time_ = FakeTime()
+    time_.working_s = 100.0
+    times_ms = [1_000, 2_000, 3_000, NIGHT_MS, NIGHT_MS + 1_000]
+    given = await time_.play([trade(n, at_ms) for n, at_ms in enumerate(times_ms)], speed=10)
+    assert [number for _, number in given] == [0, 1, 2, 3, 4]
+    assert [round(at_s, 2) for at_s, _ in given] == [0, 100, 100, 5759.9, 5859.9]
+
+
+async def test_pace_is_that_of_reception_if_asked_for() -> None:
+    trades = [trade(1, 5_000), trade(2, 1_000), trade(3, 6_000)]
+    for tick, received_ms in zip(trades, (10_000, 12_000, 13_000), strict=True):
+        tick.producer_timestamp = received_ms
+    given = await FakeTime().play(trades, speed=1, clock="received")
+    assert [(round(at_s, 1), number) for at_s, number in given] == [(0, 1), (2, 2), (3, 3)]
+
+
+async def test_ticks_that_have_to_be_waited_for_are_played_alike() -> None:
+    async def trades() -> AsyncIterator[Tick]:
+        for n in range(3):
+            await asyncio.sleep(0)
+            yield trade(n, 1_000 + 500 * n)
+
+    given = await FakeTime().play(trades(), speed=1)
+    assert [(round(at_s, 1), number) for at_s, number in given] == [(0, 0), (0.5, 1), (1.0, 2)]

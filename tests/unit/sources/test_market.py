@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
+from stockstream.sources.market import DAY_MS, POST, PRE, REGULAR
 from stockstream.sources.yahoo.fake import Market, MarketClock, Trade, instruments
-from stockstream.sources.yahoo.fake.market import DAY_MS, POST, PRE, REGULAR
 
 MONDAY_MS = 1_763_337_600_000
 HOUR_MS = 3_600_000

@@ -13,7 +13,7 @@ _HOUR_MS = 3_600_000
 PRE, REGULAR, POST = 0, 1, 2
 """Yahoo's ``market_hours``."""
 
-_ALWAYS = ((0, DAY_MS, REGULAR),)
+ALWAYS = ((0, DAY_MS, REGULAR),)
 _US = (
     (8 * _HOUR_MS, 13 * _HOUR_MS + _HOUR_MS // 2, PRE),
     (13 * _HOUR_MS + _HOUR_MS // 2, 20 * _HOUR_MS, REGULAR),
@@ -63,7 +63,7 @@ class Instrument:
         """The ``market_hours`` of a time, None while closed."""
         of_day = at_ms % DAY_MS
         is_weekend = (at_ms // DAY_MS + 3) % 7 >= 5
-        if is_weekend and self.hours is not _ALWAYS:
+        if is_weekend and self.hours is not ALWAYS:
             return None
         return next((hours for start, end, hours in self.hours if start <= of_day < end), None)
 
@@ -108,7 +108,7 @@ def instruments(count: int = 300, *, always_open: bool = False) -> list[Instrume
     listed = [_instrument(symbol, rank) for rank, symbol in enumerate(_dealt(equities, crypto, others))]
     if always_open:
         for each in listed:
-            each.hours = _ALWAYS
+            each.hours = ALWAYS
     return listed
 
 
@@ -127,11 +127,11 @@ def _instrument(symbol: str, rank: int) -> Instrument:
     if symbol.startswith("^"):
         return Instrument(symbol, "SNP", 9, 2, price * 20, weight, _US[1:2], has_volume=False)
     if symbol.endswith("=F"):
-        return Instrument(symbol, "CME", 18, 2, price * 10, weight, _ALWAYS)
+        return Instrument(symbol, "CME", 18, 2, price * 10, weight, ALWAYS)
     if symbol.endswith(("-USD", "-EUR")):
         rolling = 10**9 * (1 + rank % 60)
         return Instrument(
-            symbol, "CCC", 41, 2, price * 100, weight, _ALWAYS, symbol[-3:], is_rolling=True, volume=rolling
+            symbol, "CCC", 41, 2, price * 100, weight, ALWAYS, symbol[-3:], is_rolling=True, volume=rolling
         )
     return Instrument(symbol, "NYQ" if rank % 3 else "NMS", 8, 2, price, weight, _US)
 
@@ -142,7 +142,9 @@ class Market:
     It can run for months: prices and rolling volumes stay about what they usually are.
     """
 
-    def __init__(self, listed: list[Instrument], start_ms: int, *, trades_per_s: float = 60.0, seed: int = 1) -> None:
+    def __init__(
+        self, listed: list[Instrument], start_ms: int, *, trades_per_s: float = 60.0, seed: int | str = 1
+    ) -> None:
         self.instruments = {each.symbol: each for each in listed}
         self._rng = random.Random(seed)  # noqa: S311 - a game, no secret
         self._gap_ms = 1000 * sum(each.weight for each in listed) / trades_per_s
