@@ -19,6 +19,7 @@ from stockstream.errors import InvalidInput, SettingsError
 from stockstream.settings import Settings, read_symbols, split
 from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.runner import ConnectionRunner
+from stockstream.sources.trade_ids import watching_ids
 
 log = logging.getLogger(__name__)
 
@@ -70,17 +71,11 @@ def _owned(venue: Source, symbols: Sequence[str]) -> list[str]:
 async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], url: str, report_every_s: float) -> int:
     ending = Ending()
     producer = await connected_producer(settings, settings.topic(venue.topic))
-    runners = [
-        ConnectionRunner(
-            venue.make_feed(url),
-            chunk,
-            producer.send,
-            now_ms=now_ms,
-            offer=producer.offer,
-            name=str(ConnectionId(venue.name, number)),
-        )
-        for number, chunk in enumerate(_chunks(symbols, venue.capabilities.symbols_per_connection))
-    ]
+    runners = []
+    for number, chunk in enumerate(_chunks(symbols, venue.capabilities.symbols_per_connection)):
+        emit, offer = watching_ids(venue.capabilities, producer, now_ms)
+        name = str(ConnectionId(venue.name, number))
+        runners.append(ConnectionRunner(venue.make_feed(url), chunk, emit, now_ms=now_ms, offer=offer, name=name))
     report = Report(venue.name, producer, lambda: [runner.status for runner in runners], now_ms=now_ms)
     running: list[asyncio.Task[Any]] = [asyncio.create_task(runner.run()) for runner in runners]
     reporting = asyncio.create_task(_report(report, report_every_s))

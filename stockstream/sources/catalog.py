@@ -7,20 +7,24 @@ from dataclasses import dataclass
 
 from stockstream.errors import InvalidInput
 from stockstream.models import check_symbol
-from stockstream.sources.contract import Capabilities, Feed
+from stockstream.sources.contract import Capabilities, Feed, History
 from stockstream.sources.yahoo.feed import URL as YAHOO_URL
 from stockstream.sources.yahoo.feed import YahooFeed
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A venue: ``topic`` without prefix, ``url`` by default, and ``make_feed`` for one connection to a URL."""
+    """A venue: ``topic`` without prefix, ``url`` by default, and ``make_feed`` for one connection to a URL.
+
+    ``make_history`` asks for its past trades, None where it tells none.
+    """
 
     name: str
     topic: str
     url: str
     capabilities: Capabilities
     make_feed: Callable[[str], Feed]
+    make_history: Callable[[], History] | None = None
 
 
 SOURCES = {
