@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-<<<<<<< HEAD
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-=======
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
->>>>>>> ea97260 (Keep a ledger of every hole, answer GET /gaps from it, and repair from the history of the source)
 
 import numpy as np
 

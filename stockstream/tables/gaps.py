@@ -8,8 +8,9 @@ made twice say the same. All workers follow that topic.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +24,8 @@ from stockstream.models.gap import Gap
 
 KEPT_MS = 30 * 86_400_000
 """How long the ledger's topic, and so the ledger, knows of a hole."""
+
+_IDS = re.compile(r"ids \d+–\d+ missing")
 
 Send = Callable[[bytes, bytes | None], Awaitable[None]]
 
@@ -39,6 +42,16 @@ def encode_control(place: int, tick: Tick) -> tuple[bytes, bytes]:
         "told_ms": tick.received_ms,
     }
     return tick.symbol.encode(), json.dumps(told).encode()
+
+
+def totals(gaps: Iterable[Gap]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Number and length (ms) of holes by state and cause; which ids are missing does not tell causes apart."""
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for gap in gaps:
+        at = gap.state, _IDS.sub("ids missing", gap.cause)
+        count, length_ms = found.get(at, (0, 0))
+        found[at] = count + 1, length_ms + gap.until_ms - gap.from_ms
+    return found
 
 
 @dataclass(slots=True)

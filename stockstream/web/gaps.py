@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,14 +12,13 @@ from multidict import MultiMapping
 from stockstream.errors import InvalidInput
 from stockstream.models import check_symbol
 from stockstream.models.gap import GAP_STATES, Gap
-from stockstream.tables.gaps import GapLedger
+from stockstream.tables.gaps import GapLedger, totals
 from stockstream.web.candles import DEFAULT_LIMIT, parse_limit
 from stockstream.web.latest import still_reading
 from stockstream.web.query import check_names, one_of
 from stockstream.web.times import parse_time, stamp
 
 PARAMETERS = ("symbol", "from", "to", "state", "limit")
-_IDS = re.compile(r"ids \d+–\d+ missing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +88,8 @@ def gap_json(gap: Gap) -> dict[str, Any]:
 
 
 def _summary(gaps: Iterable[Gap]) -> list[dict[str, Any]]:
-    """Number and length of the holes by state and cause; which ids are missing does not tell causes apart."""
-    totals: dict[tuple[str, str], tuple[int, int]] = {}
-    for gap in gaps:
-        at = gap.state, _IDS.sub("ids missing", gap.cause)
-        count, length_ms = totals.get(at, (0, 0))
-        totals[at] = count + 1, length_ms + gap.until_ms - gap.from_ms
+    """Number and length of the holes by state and cause."""
     return [
         {"state": state, "cause": cause, "count": count, "seconds": length_ms / 1000}
-        for (state, cause), (count, length_ms) in sorted(totals.items())
+        for (state, cause), (count, length_ms) in sorted(totals(gaps).items())
     ]
