@@ -151,6 +151,7 @@ class Ingestion:
         """Connect the producers, seed the subscriptions, and begin to watch."""
         for start in (self._sender.start, *(producer.start for producer in self.producers.values())):
             await self._once_reached(start)
+        self.repairer.begin()
         while not (self.subscriptions.follower.ready or self._app.should_stop):
             await self._app.sleep(0.1)
         wanted = self._settings.all_symbols()

@@ -89,11 +89,17 @@ class Repairer(Service):
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
         self._delays: dict[tuple[str, int], Iterator[float]] = {}
         self._not_before_ms: dict[tuple[str, int], int] = {}
+        self._may_begin = asyncio.Event()
         self.repaired = 0
         self.failed = 0
 
+    def begin(self) -> None:
+        """The emitters are connected."""
+        self._may_begin.set()
+
     @Service.task
     async def _keep(self) -> None:
+        await self.wait_for_stopped(self._may_begin)  # type: ignore[arg-type]  # anything with wait()
         while not self.should_stop:
             for gap in takewhile(lambda _: not self.should_stop, self.due()):
                 await self.repair(gap)

@@ -110,3 +110,7 @@ async def test_what_is_missing_is_told_repaired_and_no_longer_flagged(system: Sy
         assert_the_tapes(market, await asyncio.to_thread(by_http, worker, SYMBOLS), "HTTP")
         assert_the_tapes(market, await asyncio.to_thread(by_sql, system), "ClickHouse")
         assert_the_tapes(market, await asyncio.to_thread(system.candles_topic), "candles")
+
+        other = await asyncio.to_thread(system.start, "w1", sink_enabled="false")
+        await wait_until_async(lambda: other.get("/gaps")[0] == 200, 60, "the other worker to have read the ledger")
+        assert told(other) == told(worker), "any worker answers, with or without ClickHouse"
