@@ -21,10 +21,10 @@ from stockstream.testing.system import CandleKey, System, WorkerProcess
 from stockstream.testing.wait import wait_until_async
 
 _NUMBERED = Path(__file__).parents[1] / "numbered"
-sys.path.insert(0, str(_NUMBERED))
+sys.path.append(str(_NUMBERED))
 
 from numbered_feed import TOPIC  # noqa: E402
-from venue import Venue, venue  # noqa: E402
+from numbered_venue import Venue, venue  # noqa: E402
 
 SYMBOLS = ("NUMBERED:A", "NUMBERED:B")
 
