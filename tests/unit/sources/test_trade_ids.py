@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stockstream.models import Tick
-from stockstream.sources.trade_ids import IdWatch
+from stockstream.sources.contract import Capabilities
+from stockstream.sources.trade_ids import IdWatch, watching_ids
 
 NOW_MS = 1_700_000_000_000
 SYMBOL = "BINANCE:BTCUSDT"
@@ -101,3 +102,24 @@ async def test_what_cannot_be_taken_at_once_is_looked_at_when_it_is() -> None:
     room = True
     assert watch.offer([trade(6, 7)])
     assert [tick.kind for tick in taken] == ["trade", "gap", "trade", "gap", "trade"]
+
+
+async def test_only_ids_that_count_up_one_by_one_are_watched() -> None:
+    class Producer:
+        def __init__(self) -> None:
+            self.taken: list[Tick] = []
+
+        async def send(self, ticks: Sequence[Tick]) -> None:
+            self.taken += ticks
+
+        def offer(self, ticks: Sequence[Tick]) -> bool:
+            self.taken += ticks
+            return True
+
+    for is_sequential, kinds in ((False, ["trade", "trade"]), (True, ["trade", "gap", "trade"])):
+        producer = Producer()
+        capabilities = Capabilities("trades", 1, 1.0, sequential_ids=is_sequential)
+        emit, offer = watching_ids(capabilities, producer, lambda: NOW_MS)
+        await emit([trade(0, 1)])
+        assert offer([trade(5, 4)])
+        assert [tick.kind for tick in producer.taken] == kinds
