@@ -86,6 +86,9 @@ async def test_what_is_missing_is_told_repaired_and_no_longer_flagged(system: Sy
         await until_trades(market, 50)
         market.refuses = False
         await until_told(worker, "aborted")
+        market.is_silent = True
+        await until_told(worker, "silent")
+        market.is_silent = False
         await wait_until_async(
             lambda: any("answers 503" in (gap["reason"] or "") for gap in told(worker, "?state=open")), 60, "a failure"
         )

@@ -27,6 +27,7 @@ class Venue:
         self.tells_history = True
         self.refuses = False
         self.is_trading = True
+        self.is_silent = False
         self.withheld = 0
         self._listeners: dict[web.WebSocketResponse, set[str]] = {}
         self._begun: set[str] = set()
@@ -73,6 +74,7 @@ class Venue:
         while True:
             await asyncio.sleep(_EVERY_S)
             if not self.is_trading:
+                await self._send("", "[]")  # a sign of life
                 continue
             for symbol in sorted(self._begun):
                 trades = self.tape[symbol]
@@ -82,10 +84,13 @@ class Venue:
                 if self.withheld:
                     self.withheld -= 1
                     continue
-                for socket, wanted in list(self._listeners.items()):
-                    if symbol in wanted:
-                        with suppress(ConnectionError):
-                            await socket.send_str(json.dumps([trades[-1]]))
+                await self._send(symbol, json.dumps([trades[-1]]))
+
+    async def _send(self, symbol: str, frame: str) -> None:
+        for socket, wanted in list(self._listeners.items()):
+            if not self.is_silent and (symbol in wanted or not symbol):
+                with suppress(ConnectionError):
+                    await socket.send_str(frame)
 
 
 @asynccontextmanager
