@@ -16,6 +16,7 @@ from stockstream.agents import subscriptions as subscriptions_agent
 from stockstream.agents.ingest import Ingest
 from stockstream.agents.ingest_report import Report, Reporter
 from stockstream.agents.liveness import Liveness
+from stockstream.agents.repair import Prospects, Repairer
 from stockstream.broker.connection import Connection
 from stockstream.broker.sender import Sender
 from stockstream.broker.topics import COMPACTED, TopicSpec
@@ -29,7 +30,9 @@ from stockstream.settings import Settings
 from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.runner import ConnectionRunner
 from stockstream.sources.status import Status
+from stockstream.sources.trade_ids import watching_ids
 from stockstream.tables import Tables
+from stockstream.tables.gaps import GapLedger
 from stockstream.tables.subscriptions import Subscriptions
 
 log = logging.getLogger(__name__)
@@ -92,18 +95,41 @@ class Ingestion:
             emitters=self.producers,
             symbols_per_connection=lambda name: SOURCES[name].capabilities.symbols_per_connection,
             make_runner=self._runner,
-            partition_of=lambda key: (murmur2(key) & 0x7FFFFFFF) % settings.partitions,
+            partition_of=self._partition_of,
             owned=self._owned,
             has_peers=self._has_peers,
             reporter=self._reporter,
             now_ms=now_ms,
         )
         self._now_ms = now_ms
+        self._histories = {
+            source.name: source.make_history()
+            for source in self._sources
+            if source.make_history is not None and settings.tick_schema != 1  # it cannot say that a hole is repaired
+        }
+        self.gaps = GapLedger(
+            connection.aiokafka(),
+            settings.topic("gaps"),
+            send=self._sender.to(settings.topic("gaps")),
+            hopeless=Prospects(self._histories, settings.retention_s * 1000, now_ms).hopeless,
+            now_ms=now_ms,
+        )
+        self.repairer = Repairer(
+            self.gaps,
+            self._histories,
+            self.producers,
+            partition_of=self._partition_of,
+            owned=self._at_work,
+            now_ms=now_ms,
+        )
         subscriptions_agent.attach(app, app.topic(self.topic, value_serializer="raw"), tables.subscriptions)
         app.add_dependency(self.subscriptions.follower)
         app.add_dependency(self._liveness.follower)
         # Before the consumer, and so stopped after it: others take over the sockets when we have left the group.
         app.add_dependency(self.ingest)
+        app.add_dependency(self.gaps.follower)
+        if settings.repair_enabled and self._histories:
+            app.add_dependency(self.repairer)
 
     @property
     def topics(self) -> list[TopicSpec]:
@@ -127,6 +153,7 @@ class Ingestion:
         """Connect the producers, seed the subscriptions, and begin to watch."""
         for start in (self._sender.start, *(producer.start for producer in self.producers.values())):
             await self._once_reached(start)
+        self.repairer.begin()
         while not (self.subscriptions.follower.ready or self._app.should_stop):
             await self._app.sleep(0.1)
         wanted = self._settings.all_symbols()
@@ -162,12 +189,13 @@ class Ingestion:
     def _runner(self, connection: ConnectionId, symbols: Sequence[str]) -> ConnectionRunner:
         source = SOURCES[connection.source]
         producer = self.producers[source.name]
+        emit, offer = watching_ids(source.capabilities, producer, self._now_ms)
         return ConnectionRunner(
             source.make_feed(self._url(source)),
             symbols,
-            producer.send,
+            emit,
             now_ms=self._now_ms,
-            offer=producer.offer,
+            offer=offer,
             name=str(connection),
             open_socket=source.open_socket,
         )
@@ -175,10 +203,19 @@ class Ingestion:
     def _url(self, source: Source) -> str:
         return self._settings.source_url(source.name) or source.url
 
+    def _at_work(self) -> set[int]:
+        """The partitions whose candles this worker makes."""
+        topics = [self._settings.topic(source.topic) for source in self._sources]
+        return {tp.partition for tp in active_partitions(self._app, topics)} if is_settled(self._app) else set()
+
     def _owned(self) -> set[int] | None:
         if not is_settled(self._app):
             return None
         return {tp.partition for tp in active_partitions(self._app, [self.topic])}
+
+    def _partition_of(self, key: bytes) -> int:
+        partition: int = (murmur2(key) & 0x7FFFFFFF) % self._settings.partitions
+        return partition
 
     def _has_peers(self) -> bool:
         return len(self._app.router.external_topics_metadata()) > 1

@@ -120,6 +120,7 @@ class Runtime:
             topics=topics,
             candles_topic=settings.topic("candles"),
             latest_topic=settings.topic("latest"),
+            gaps_topic=settings.topic("gaps"),
             encode_candle=self._encode_candle,
             encode_latest=self._encode_latest,
             decoder=TickDecoder(self.registry),
@@ -164,6 +165,7 @@ class Runtime:
             TopicSpec(s.topic("candles"), s.partitions, KEPT_7_DAYS, at_least=s.partitions),
             TopicSpec(s.topic("latest"), s.partitions, COMPACTED, at_least=s.partitions),
             TopicSpec(s.topic("dead-letters"), s.partitions, KEPT_30_DAYS, at_least=1),
+            TopicSpec(s.topic("gaps"), s.partitions, KEPT_30_DAYS, at_least=s.partitions),
             *self.ingestion.topics,
         ]
 
@@ -278,6 +280,7 @@ class Runtime:
                 lambda symbol: source_of(symbol).name,
                 None if self.settings.api_key is None else self.settings.api_key.get_secret_value(),
             ),
+            gaps=self.ingestion.gaps,
             checks=[self._check_tables, lambda: live_view_check(self.live), self._check_sink],
             now_ms=_now_ms,
             metrics=[

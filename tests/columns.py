@@ -8,7 +8,7 @@ import numpy as np
 
 from stockstream.core.columns import Columns
 from stockstream.models import Tick
-from stockstream.models.tick import KINDS
+from stockstream.models.tick import CONTROLS, KINDS
 
 Log = Sequence[tuple[int, Tick]]
 
@@ -44,7 +44,7 @@ def columns_of(log: Log) -> Columns:
 
 def parted(log: Log) -> tuple[Log, Columns]:
     """What must be taken one by one, being of symbols with control records, and the rest as columns."""
-    controlled = {tick.symbol for _, tick in log if tick.kind in ("start", "gap")}
+    controlled = {tick.symbol for _, tick in log if tick.kind in CONTROLS}
     return (
         [(at, tick) for at, tick in log if tick.symbol in controlled],
         columns_of([(at, tick) for at, tick in log if tick.symbol not in controlled]),

@@ -17,6 +17,7 @@ from oracle import Expected, Key, is_accepted
 from reference import LENGTHS, reference_candles
 
 from stockstream.models import Candle, Tick
+from stockstream.models.tick import CONTROLS
 from stockstream.sources.yahoo.fake import FakeYahoo, Market, Sent, Trade, instruments
 from stockstream.testing.system import System
 from stockstream.testing.wait import wait_until_async
@@ -136,7 +137,7 @@ def expected_of(log: Mapping[int, Sequence[tuple[int, Tick]]]) -> dict[Key, Expe
     """The candles of everything in the tick topic, which is given by partition."""
     made = {}
     for entries in log.values():
-        counted = [(at, tick) for at, tick in entries if tick.kind in ("start", "gap") or is_accepted(tick)]
+        counted = [(at, tick) for at, tick in entries if tick.kind in CONTROLS or is_accepted(tick)]
         for (symbol, interval, start), reference in reference_candles(counted).items():
             made[symbol, interval, "regular", start] = Expected(reference, None)
     return made

@@ -47,7 +47,7 @@ def reference_candles(log: Iterable[tuple[int, Tick]]) -> dict[CandleKey, Refere
             for offset, tick in entries:
                 if tick.kind in ("trade", "snapshot"):
                     windows.setdefault(tick.event_time // length * length, []).append((offset, tick))
-            controls = [(offset, tick) for offset, tick in entries if tick.kind in ("start", "gap")]
+            controls = [(offset, tick) for offset, tick in entries if tick.kind in ("start", "gap", "repair")]
             for start in sorted(windows):
                 candles[symbol, interval, start] = _candle(interval, start, windows, controls)
     return candles
@@ -66,7 +66,8 @@ def _candle(interval: str, start: int, windows: dict[int, Log], controls: Log) -
     offsets += [offset for offset, tick in controls if _concerns(tick, start, length)]
     inside = [at for at in starts if start < at < end]
     partial = bool(inside) and min(inside) <= max(ordered[0][0], ordered[0][2])
-    gap = any(first < end and (last > start or first >= start) for first, last in holes)
+    unrepaired = [piece for at, tick in controls if tick.kind == "gap" for piece in _unrepaired(at, tick, controls)]
+    gap = any(first < end and (last > start or first >= start) for first, last in unrepaired)
     corrected = False
     volume: Decimal | None = None
     vwap: Fraction | None = None
@@ -108,7 +109,22 @@ def _candle(interval: str, start: int, windows: dict[int, Log], controls: Log) -
 def _concerns(control: Tick, start: int, length: int) -> bool:
     if start < control.event_time // length * length:
         return False
+    if control.kind == "repair":
+        return start <= (control.until or control.event_time)
     return control.kind == "start" or start // DAY * DAY <= (control.until or control.event_time)
+
+
+def _unrepaired(offset: int, gap: Tick, controls: Log) -> list[tuple[int, int]]:
+    """The parts of a hole that no later repair covers."""
+    parts = [(gap.event_time, gap.until or gap.event_time)]
+    for at, control in controls:
+        if at > offset and control.kind == "repair":
+            low, high = control.event_time, control.until or control.event_time
+            outside = [(first, last) for first, last in parts if last < low or first > high]
+            inside = [part for part in parts if part not in outside]
+            parts = outside + [(first, low) for first, _ in inside if first < low]
+            parts += [(high, last) for _, last in inside if last > high]
+    return parts
 
 
 def _unique(entries: Log) -> Log:

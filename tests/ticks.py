@@ -36,6 +36,10 @@ gaps = st.builds(
     lambda symbol, at, length: Tick(symbol, at, kind="gap", until=at + length, cause="silence"),
     symbols, times, st.sampled_from([0, 1, 1_000, 30_000, MINUTE, 200_000, 500_000, DAY]),
 )  # fmt: skip
+repairs = st.builds(
+    lambda symbol, at, before, length: Tick(symbol, at - before, kind="repair", until=at + length, cause="history"),
+    symbols, times, st.sampled_from([0, 1, 60_000]), st.sampled_from([0, 1, 1_000, 30_000, MINUTE, 300_000, DAY]),
+)  # fmt: skip
 controls = st.lists(st.one_of(starts, gaps), max_size=4)
 snapshots = st.lists(
     st.builds(
@@ -74,3 +78,5 @@ streams = st.one_of(
     )
 )
 """What one source may send, in no particular order: ticks of one sort, control records, quotes."""
+repaired_streams = st.tuples(streams, st.lists(repairs, max_size=4)).map(lambda parts: parts[0] + parts[1])
+"""With repairs, which count for what stands before them: what they say depends on their place in the log."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from stockstream.codecs.avro import BadRecord, TickDecoder
 from stockstream.core.batch import Batch
-from stockstream.core.columns import GAP, START, Columns
+from stockstream.core.columns import START, Columns
 from stockstream.core.piece import Stamped
 from stockstream.core.row import stamp
 from stockstream.models import Tick, Verdict
@@ -55,7 +55,7 @@ def take_in(records: Records, decoder: TickDecoder, epoch: int) -> Intake:
     if not len(columns):
         return Intake(ticks, columns, letters)
     apart = {tick.symbol for _, tick in ticks}
-    controls = (columns.kind == START) | (columns.kind == GAP)
+    controls = columns.kind >= START
     if apart or controls.any():
         is_apart = np.zeros(len(columns.symbols), np.bool_)
         is_apart[columns.symbol] = True

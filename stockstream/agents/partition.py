@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,7 +24,9 @@ from stockstream.core.rows import Address
 from stockstream.core.verdict import Policy
 from stockstream.models import Candle, Latest, Tick, Verdict
 from stockstream.models.records import Records
+from stockstream.models.tick import CONTROLS
 from stockstream.tables import Tables
+from stockstream.tables.gaps import encode_control
 from stockstream.tables.rows import Changes, StoreRows
 
 
@@ -48,6 +50,8 @@ class Outcome:
     prices: list[Latest | None]
     """What each of these rows says; None where it was written before and would have to be decoded."""
     letters: list[Letter]
+    told: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """What the ledger of gaps is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,11 @@ class Partition:
         letters = intake.letters + letters_of(applied.batch, records, decoder, epoch)
         touched = dict.fromkeys([*applied.touched, *self._engine.close(now_ms, idle=False)])
         outcome = self._outcome(touched, self._move_latest(intake, applied.batch), letters, applied.whole)
+        outcome.told = [
+            encode_control(at, tick)
+            for at, tick in applied.batch.controls
+            if tick.kind != "start" and at not in applied.batch.refused
+        ]
         return outcome, applied.batch.verdicts()
 
     def close(self, now_ms: int, idle: bool) -> Outcome | None:
@@ -159,7 +168,7 @@ class Partition:
         newest: dict[str, tuple[Rank, Stamped]] = {}
         for stamped in intake.ticks:
             at, tick = stamped
-            if at not in batch.refused and tick.kind not in ("start", "gap"):
+            if at not in batch.refused and tick.kind not in CONTROLS:
                 arriving = rank_of(tick)
                 known = newest.get(tick.symbol)
                 if known is None or arriving > known[0]:

@@ -69,6 +69,7 @@ class CandleProcessor:
         candles_topic: str,
         encode_candle: Callable[[Candle], bytes],
         latest_topic: str,
+        gaps_topic: str,
         encode_latest: Callable[[Latest], bytes],
         decoder: TickDecoder,
         dead_letters: DeadLetters,
@@ -86,6 +87,7 @@ class CandleProcessor:
         self._candles_topic = candles_topic
         self._encode_candle = encode_candle
         self._latest_topic = latest_topic
+        self._gaps_topic = gaps_topic
         self._encode_latest = encode_latest
         self._decoder = decoder
         self._dead_letters = dead_letters
@@ -271,6 +273,8 @@ class CandleProcessor:
     async def _send(self, tp: TP, at_work: Partition, outcome: Outcome) -> None:
         for key, value, offset, reason, error in outcome.letters:
             await self._dead_letters.send(key, value, tp.topic, tp.partition, offset, reason, error)
+        if outcome.told:
+            await send_records(self._app, self._gaps_topic, tp.partition, outcome.told)
         if at_work.unsaved >= MOST_UNSAVED:
             await self._save(at_work)
         prices = [(symbol, published_part(row)) for symbol, row in outcome.latest]

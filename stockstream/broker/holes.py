@@ -31,13 +31,13 @@ class Holes:
         return len(self._holes)
 
     def add(self, tick: Tick) -> None:
-        """A record was shed: a price leaves a hole, a ``gap`` joins it, a ``start`` is kept; quotes leave none."""
+        """A record was shed: a price leaves a hole, a ``gap`` joins it, a ``start`` is kept; others leave none."""
         hole = self._holes.get(tick.symbol)
         if hole is None:
             hole = self._holes[tick.symbol] = _Hole(tick.source)
         if tick.kind == "start":
             hole.start = hole.start or tick
-        elif tick.kind != "quote":
+        elif tick.kind not in ("quote", "repair"):
             first_ms, last_ms = tick.event_time, tick.until if tick.until is not None else tick.event_time
             hole.from_ms = first_ms if hole.from_ms is None else min(hole.from_ms, first_ms)
             hole.until_ms = max(hole.until_ms, last_ms)

@@ -20,6 +20,7 @@ from stockstream.settings import Settings, read_symbols, split
 from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.runner import ConnectionRunner
 from stockstream.sources.sim.options import url_of
+from stockstream.sources.trade_ids import watching_ids
 
 log = logging.getLogger(__name__)
 
@@ -84,18 +85,20 @@ def _owned(venue: Source, symbols: Sequence[str]) -> list[str]:
 async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], url: str, report_every_s: float) -> int:
     ending = Ending()
     producer = await connected_producer(settings, settings.topic(venue.topic))
-    runners = [
-        ConnectionRunner(
-            venue.make_feed(url),
-            chunk,
-            producer.send,
-            now_ms=now_ms,
-            offer=producer.offer,
-            name=str(ConnectionId(venue.name, number)),
-            open_socket=venue.open_socket,
+    runners = []
+    for number, chunk in enumerate(_chunks(symbols, venue.capabilities.symbols_per_connection)):
+        emit, offer = watching_ids(venue.capabilities, producer, now_ms)
+        runners.append(
+            ConnectionRunner(
+                venue.make_feed(url),
+                chunk,
+                emit,
+                now_ms=now_ms,
+                offer=offer,
+                name=str(ConnectionId(venue.name, number)),
+                open_socket=venue.open_socket,
+            )
         )
-        for number, chunk in enumerate(_chunks(symbols, venue.capabilities.symbols_per_connection))
-    ]
     report = Report(venue.name, producer, lambda: [runner.status for runner in runners], now_ms=now_ms)
     running: list[asyncio.Task[Any]] = [asyncio.create_task(runner.run()) for runner in runners]
     reporting = asyncio.create_task(_report(report, report_every_s))

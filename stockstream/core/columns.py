@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stockstream.models import Tick
 from stockstream.models.tick import KINDS
 
-TRADE, SNAPSHOT, QUOTE, START, GAP = range(len(KINDS))
+TRADE, SNAPSHOT, QUOTE, START, GAP, REPAIR = range(len(KINDS))
 """Values of ``kind``: places in `KINDS`."""
 
 Ints = NDArray[np.int64]

@@ -1,12 +1,14 @@
-"""What a source's control records do to rows: where a subscription starts, and where ticks are known to be missing.
+"""What a source's control records do to rows: where a subscription starts, where ticks are missing, and no longer.
 
-Marks are maxima and unions, so they commute with ticks and with each other. A row created later takes over what the
-row before it knows (`new_row`); a row that exists is marked at once, together with all later ones that it concerns, so
-that each row knows by itself what its candle needs.
+Marks are maxima and unions, so they commute with ticks and with each other. A repair takes away the holes that stand
+before it in the log, and no later ones: rows remember it for as long as the log may be read again. A row created later
+takes over what the row before it knows (`new_row`); a row that exists is marked at once, together with all later ones
+that it concerns, so that each row knows by itself what its candle needs.
 """
 
 from __future__ import annotations
 
+from stockstream.core.holes import add, cut, pairs, reaching, touches
 from stockstream.core.interval import INTERVALS_MS, session_bounds, trading_day, window_start
 from stockstream.core.row import Row
 from stockstream.core.rows import Address, Key, Rows, Series
@@ -22,7 +24,9 @@ def new_row(series: Series, topic_id: int, start: int) -> Row:
         row.start_ms = max(before.start_ms, before.joined_ms)
         if before.gap_until_ms:
             row.gap_until_ms = before.gap_until_ms
-            row.gap = before.gap_until_ms > start
+            row.holes = [edge for hole in pairs(before.holes) if hole[1] > start for edge in hole]
+            row.gap = touches(row.holes, *session_bounds(series.interval, start))
+            row.repaired = [each for each in before.repaired if each[1] > start]
             opened, _ = trading_day(start)
             row.blind = before.blind if earlier >= opened else before.gap_until_ms > opened
     return row
@@ -48,7 +52,7 @@ def mark(rows: Rows, topic_id: int, stamp: int, tick: Tick, key: Key, oldest_ms:
             if tick.kind == "start":
                 _mark_start(at, row, first_ms)
             else:
-                _mark_gap(at, row, first_ms, last_ms)
+                _mark_gap(at, row, first_ms, last_ms, stamp)
             row.stamp = max(row.stamp, stamp)
             series.put(reached, row)
             concerned.append(at)
@@ -68,10 +72,57 @@ def _mark_start(at: Address, row: Row, start_ms: int) -> None:
         row.joined_ms = start_ms
 
 
-def _mark_gap(at: Address, row: Row, first_ms: int, last_ms: int) -> None:
-    opens, _ = session_bounds(at[0], at[2])
+def _mark_gap(at: Address, row: Row, first_ms: int, last_ms: int, stamp: int) -> None:
+    opens, closes = session_bounds(at[0], at[2])
     row.gap_until_ms = max(row.gap_until_ms, last_ms)
     row.blind = row.blind or first_ms <= trading_day(at[2])[0] < last_ms
-    if not row.gap and (opens < last_ms or opens <= first_ms):
+    missing = [first_ms, last_ms]
+    for from_ms, until_ms, repaired_at in row.repaired:
+        if repaired_at > stamp:
+            missing = cut(missing, from_ms, until_ms)
+    for hole in pairs(reaching(missing, opens)):
+        row.holes = add(row.holes, *hole)
+    if not row.gap and touches(row.holes, opens, closes):
         row.gap = True
         row.amended = row.amended or row.closed
+
+
+def repair(rows: Rows, stamp: int, tick: Tick, key: Key, oldest_ms: int | None, committed: int | None) -> list[Address]:
+    """Apply a ``repair`` record; returns the rows whose windows it reaches into. ``oldest_ms`` as for `mark`.
+
+    Repairs up to the stamp ``committed`` will not be read again, and are forgotten.
+    """
+    first_ms, last_ms = tick.event_time, _last_ms(tick)
+    kept_ms = first_ms if oldest_ms is None else max(first_ms, oldest_ms)
+    concerned: list[Address] = []
+    for interval in INTERVALS_MS if kept_ms <= last_ms else ():
+        series = rows.series(interval, key)
+        begin = window_start(interval, kept_ms)
+        earlier = series.before(begin)
+        before = None if earlier is None else series.get(earlier)
+        if earlier is not None and before is not None and before.holes:
+            # Its candle stays as it is; but it must not hand on what is repaired.
+            _repair(before, first_ms, last_ms, stamp, committed)
+            series.put(earlier, before)
+        reached = begin if series.get(begin) is not None else series.after(begin)
+        while reached is not None and reached <= last_ms:
+            row = series.get(reached)
+            if row is not None:
+                opens, closes = session_bounds(interval, reached)
+                if _repair(row, first_ms, last_ms, stamp, committed) and not touches(row.holes, opens, closes):
+                    row.amended = row.amended or (row.closed and row.gap)
+                    row.gap = False
+                row.stamp = max(row.stamp, stamp)
+                series.put(reached, row)
+                concerned.append((interval, key, reached))
+            reached = series.after(reached)
+    return concerned
+
+
+def _repair(row: Row, first_ms: int, last_ms: int, stamp: int, committed: int | None) -> bool:
+    """Whether there was something to repair."""
+    kept = [each for each in row.repaired if committed is None or each[2] > committed]
+    row.repaired = sorted({*kept, (first_ms, last_ms, stamp)})
+    left = cut(row.holes, first_ms, last_ms)
+    is_less, row.holes = left != row.holes, left
+    return is_less

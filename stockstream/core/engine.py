@@ -14,7 +14,7 @@ from itertools import chain
 
 from stockstream.core.batch import Batch, add_ticks, session_of
 from stockstream.core.columns import Columns
-from stockstream.core.controls import mark, new_row
+from stockstream.core.controls import mark, new_row, repair
 from stockstream.core.interval import INTERVALS_MS, session_bounds
 from stockstream.core.merge import Line, Open, merge_into, share_of
 from stockstream.core.piece import Piece, Stamped, piece_of
@@ -216,7 +216,12 @@ class Engine:
         if self._is_foreign(topic_id, key):
             applied.batch.refuse([stamped], Verdict.FOREIGN_TOPIC)
             return
-        for at in mark(self.rows, topic_id, at_stamp, tick, key, self._retention.oldest_ms(key, at_stamp)):
+        oldest_ms = self._retention.oldest_ms(key, at_stamp)
+        if tick.kind == "repair":
+            concerned = repair(self.rows, at_stamp, tick, key, oldest_ms, self.committed)
+        else:
+            concerned = mark(self.rows, topic_id, at_stamp, tick, key, oldest_ms)
+        for at in concerned:
             applied.touched[at] = None
             row = self.rows.get(at)
             if row is not None and not row.closed:

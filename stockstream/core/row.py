@@ -10,6 +10,7 @@ Layout (little endian), version 1::
     if priced: the prices and edges above, i128 volume_e8, f64 turnover and its low part, i64 trades
     if cumulative: i64 first time, first, last time, last, peak, stamp
     if frozen: i64 the baseline's time, cumulative volume and stamp
+    if holed: varint count and delta-coded bounds of holes; u16 count of repairs, of each i64 from, until, stamp
 """
 
 from __future__ import annotations
@@ -34,13 +35,15 @@ LAYOUT_VERSION = 1
 OFFSET_BITS = 55
 MAX_EPOCH = 127
 
-_CLOSED, _AMENDED, _GAP, _BLIND, _PRICED, _CUMULATIVE, _FROZEN = (1 << bit for bit in range(7))
+_CLOSED, _AMENDED, _GAP, _BLIND, _PRICED, _CUMULATIVE, _FROZEN, _HOLED = (1 << bit for bit in range(8))
 _BOOLS = [tuple(bool(flags & flag) for flag in (_CLOSED, _AMENDED, _GAP, _BLIND)) for flags in range(256)]
 _HEAD = struct.Struct("<BBIqqqqqqB")
 _PRICES = struct.Struct("<4d6qQqddq")
 _LOW_64 = (1 << 64) - 1
 _VOLUMES = struct.Struct("<6q")
 _BASELINE = struct.Struct("<qqq")
+_COUNT = struct.Struct("<H")
+_REPAIR = struct.Struct("<qqq")
 _CLOSED_AT = struct.Struct("<q")
 _CLOSED_AT_POS = 22
 _NO_DELTAS = b"\0"
@@ -63,6 +66,10 @@ Baseline = tuple[int, int, int]
 """A closing cumulative volume: (event time ms, volume, stamp of the record that brought it)."""
 
 
+Repair = tuple[int, int, int]
+"""What a ``repair`` record says: (from ms, until ms, its stamp)."""
+
+
 def stamp(epoch: int, offset: int) -> int:
     """A place in the log that grows over epochs: 8 bits of epoch, 55 of source offset. -1 is before every place."""
     return epoch << OFFSET_BITS | offset
@@ -83,8 +90,9 @@ class Row:
 
     ``start_ms`` is the latest time at or before the window's start at which the symbol was subscribed, ``joined_ms``
     the earliest one inside the window, each 0 if there is none. ``gap``: a known hole reaches into the window;
-    ``gap_until_ms``: the latest end of the holes that begin before the window's end; ``blind``: one of them covers the
-    open of the window's trading date.
+    ``gap_until_ms``: the latest end of the holes that begin before the window's end, repaired or not; ``blind``: one of
+    them covers the open of the window's trading date. ``holes`` are the bounds of those that reach into the window, or
+    on to later ones, and are not repaired; ``repaired`` are the repairs whose log may be read again.
 
     ``ids`` and ``duplicates`` (ascending stamps) are kept by 1m rows only: they decide for all intervals. ``baseline``
     stands for the rows before it that were evicted.
@@ -106,6 +114,8 @@ class Row:
     blind: bool = False
     first_stamp: int = -1
     closed_at: int = -1
+    holes: list[int] = field(default_factory=list)
+    repaired: list[Repair] = field(default_factory=list)
 
     @property
     def version(self) -> int:
@@ -139,6 +149,10 @@ class Row:
         if baseline is not None:
             flags |= _FROZEN
             body += _BASELINE.pack(*baseline)
+        if self.gap or self.holes or self.repaired:
+            flags |= _HOLED
+            body += _deltas(self.holes) + _COUNT.pack(len(self.repaired))
+            body += b"".join(_REPAIR.pack(*each) for each in self.repaired)
         head = _HEAD.pack(
             LAYOUT_VERSION,
             flags,
@@ -191,12 +205,20 @@ class Row:
         if flags & _FROZEN:
             baseline = _BASELINE.unpack_from(data, pos)
             pos += _BASELINE.size
+        # Rows of before holes were kept: one that reached so far, and from where nobody knows.
+        holes, repaired = [0, gap_until_ms] if flags & _GAP else [], []
+        if flags & _HOLED:
+            holes, pos = _read_deltas(data, pos)
+            (count,) = _COUNT.unpack_from(data, pos)
+            pos += _COUNT.size
+            repaired = [_REPAIR.unpack_from(data, pos + at * _REPAIR.size) for at in range(count)]
+            pos += count * _REPAIR.size
         if pos != len(data):
             raise ValueError(f"not a candle row ({len(data) - pos} bytes left over)")
         closed, amended, gap, blind = _BOOLS[flags]
         return cls(
             topic_id, at, bar, closed, amended, gap, start_ms, joined_ms, gap_until_ms, clock,
-            TradeIds(bounds), duplicates, baseline, blind, first_stamp, closed_at,
+            TradeIds(bounds), duplicates, baseline, blind, first_stamp, closed_at, holes, repaired,
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stockstream.core.columns import QUOTE, Columns
 from stockstream.models import Tick, Verdict, is_symbol
+from stockstream.models.tick import CONTROLS
 
 _GREATEST_TIME_MS = 253_402_300_800_000  # year 10000
 _GREATEST = 1e15  # of prices and sizes: their products, summed, stay finite
@@ -35,7 +36,7 @@ class Policy:
         event_ms, received_ms = tick.event_time, tick.producer_timestamp or tick.event_time
         if not (0 < event_ms < _GREATEST_TIME_MS and 0 < received_ms < _GREATEST_TIME_MS):
             return Verdict.BAD_TIME
-        if tick.kind == "start" or tick.kind == "gap":
+        if tick.kind in CONTROLS:
             return self._judge_control(tick)
         if not 0 < tick.price <= _GREATEST:
             return Verdict.BAD_PRICE
@@ -69,7 +70,7 @@ class Policy:
     def _judge_control(self, tick: Tick) -> Verdict:
         """A control record is never late, but one from the future would make all rows before it look old."""
         last_ms = tick.event_time
-        if tick.kind == "gap":
+        if tick.kind != "start":
             if tick.until is None or not tick.event_time <= tick.until < _GREATEST_TIME_MS:
                 return Verdict.BAD_TIME
             last_ms = tick.until

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["trade", "snapshot", "quote", "start", "gap"]
-KINDS: tuple[Kind, ...] = ("trade", "snapshot", "quote", "start", "gap")
+Kind = Literal["trade", "snapshot", "quote", "start", "gap", "repair"]
+KINDS: tuple[Kind, ...] = ("trade", "snapshot", "quote", "start", "gap", "repair")
+CONTROLS: frozenset[Kind] = frozenset({"start", "gap", "repair"})
+"""The kinds that are no prices, but say what is known of them."""
 
 
 def avro(kind: object, default: object = ...) -> dict[str, Any]:
@@ -25,7 +27,8 @@ class Tick:
 
     Kinds: ``trade`` carries one trade of ``last_size``; ``snapshot`` the last price seen by a polling vendor;
     ``quote`` moves the latest price only; ``start`` says that the symbol is subscribed since ``event_time``;
-    ``gap`` that nothing was received from ``event_time`` to ``until``, because of ``cause``.
+    ``gap`` that ticks are missing from ``event_time`` to ``until``, because of ``cause``; ``repair`` that none are: all
+    of them stand before it in the log.
     """
 
     symbol: str = field(metadata=avro("string"))

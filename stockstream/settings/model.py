@@ -51,7 +51,7 @@ from stockstream.settings.types import (
     Topics,
 )
 
-OWN_TOPICS = {"candles", "latest", "subscriptions", "connections", "dead-letters"}
+OWN_TOPICS = {"candles", "latest", "subscriptions", "connections", "dead-letters", "gaps"}
 
 
 class Settings(BaseSettings):
@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     symbols: Symbols = ()
     symbols_file: Path | None = None
     ingest_enabled: bool = True
+    repair_enabled: bool = True
     yahoo_url: FeedUrl | None = None
     sim_url: SimUrl | None = None
     report_interval_s: Seconds = 60.0

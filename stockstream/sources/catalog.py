@@ -8,7 +8,7 @@ from typing import Any
 
 from stockstream.errors import InvalidInput
 from stockstream.models import check_symbol
-from stockstream.sources.contract import Capabilities, Feed
+from stockstream.sources.contract import Capabilities, Feed, History
 from stockstream.sources.runner import Socket
 from stockstream.sources.sim.feed import SimFeed
 from stockstream.sources.sim.options import URL as SIM_URL
@@ -21,7 +21,8 @@ from stockstream.sources.yahoo.feed import YahooFeed
 class Source:
     """A venue: ``topic`` without prefix, ``url`` by default, and ``make_feed`` for one connection to a URL.
 
-    ``open_socket`` connects where that is not by a WebSocket.
+    ``open_socket`` connects where that is not by a WebSocket; ``make_history`` asks for its past trades, None where it
+    tells none.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Source:
     capabilities: Capabilities
     make_feed: Callable[[str], Feed]
     open_socket: Callable[[str], Coroutine[Any, Any, Socket]] | None = None
+    make_history: Callable[[], History] | None = None
 
 
 SOURCES = {

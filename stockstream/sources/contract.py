@@ -23,12 +23,14 @@ class Capabilities:
     """What a venue's feed is like.
 
     ``kind`` says what its ticks are; at most ``symbols_per_connection`` are asked for on one connection; after
-    ``silence_s`` without a frame, while `Feed.is_open`, a connection counts as dead.
+    ``silence_s`` without a frame, while `Feed.is_open`, a connection counts as dead. With ``sequential_ids`` the trade
+    ids of each symbol count up by one, in the order in which they come: a jump is a hole.
     """
 
     kind: Literal["trades", "snapshots"]
     symbols_per_connection: int
     silence_s: float
+    sequential_ids: bool = False
 
 
 class Feed(Protocol):

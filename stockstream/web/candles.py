@@ -47,7 +47,7 @@ class CandleQuery:
             session=one_of("session", query.get("session", REGULAR), SESSIONS),
             start_ms=None if start is None else parse_time("start", start),
             end_ms=None if end is None else parse_time("end", end),
-            limit=_limit(query.get("limit", str(DEFAULT_LIMIT))),
+            limit=parse_limit(query.get("limit", str(DEFAULT_LIMIT))),
             fill=one_of("fill", query.get("fill", "none"), FILLS) == "previous",
         )
         if asked.start_ms is not None and asked.end_ms is not None and asked.start_ms >= asked.end_ms:
@@ -60,7 +60,8 @@ class CandleQuery:
         return after_start and (self.end_ms is None or window_start_ms < self.end_ms)
 
 
-def _limit(text: str) -> int:
+def parse_limit(text: str) -> int:
+    """The parameter ``limit``; raises `InvalidInput`."""
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_LIMIT):
         raise InvalidInput(f"limit={text!r} is out of range: use 1 to {MAX_LIMIT}")
     return int(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stockstream.core.interval import INTERVALS_MS, SESSIONS
+from stockstream.models.gap import GAP_STATES
 from stockstream.web.candles import DEFAULT_LIMIT, FILLS, MAX_LIMIT
 from stockstream.web.schemas import SCHEMAS, ref
 from stockstream.web.stream import MAX_SYMBOLS
@@ -115,6 +116,23 @@ PATHS: Json = {
                 "description": "The id of the last event that was received.",
                 "schema": {"type": "string"},
             },
+        ],
+    ),
+    "/gaps": _get(
+        "Where ticks are, or were, missing",
+        _answer("The last holes asked for, ascending by their beginning.", ref("GapList")),
+        *(400, 503),
+        description="The holes of the last 30 days. Any worker answers for any symbol.",
+        parameters=[
+            _query("symbol", "Those of one symbol.", {"type": "string"}),
+            _query("from", "They end after it: RFC 3339 or epoch milliseconds.", _TIME),
+            _query("to", "They begin before it: RFC 3339 or epoch milliseconds.", _TIME),
+            _query("state", "Those in one state.", {"enum": list(GAP_STATES)}),
+            _query(
+                "limit",
+                "At most so many, the newest.",
+                {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+            ),
         ],
     ),
     "/subscriptions": _get("What is watched", _answer("By symbol.", ref("SubscriptionList"))),

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from aiohttp import web
 
 from stockstream.sinks.contract import Sink
+from stockstream.tables.gaps import GapLedger
 from stockstream.web.candles import Candles
 from stockstream.web.docs import Documents
+from stockstream.web.gaps import Gaps
 from stockstream.web.health import Check, Health
 from stockstream.web.latest import LatestPrices
 from stockstream.web.live import LiveView
@@ -27,6 +29,7 @@ def install(
     sink: Sink | None,
     tables: TableViews | None,
     subscriptions: SubscriptionViews | None = None,
+    gaps: GapLedger | None = None,
     checks: Sequence[Callable[[], Check]],
     now_ms: Callable[[], int],
     metrics: Sequence[Counted] = (),
@@ -64,6 +67,8 @@ def install(
                 web.delete("/subscriptions/{symbol}", subscriptions.delete),
             ]
         )
+    if gaps is not None:
+        web_app.router.add_get("/gaps", Gaps(gaps).get)
     if tables is not None:
         web_app.router.add_get("/tables/{name}/{symbol}", tables.get)
 

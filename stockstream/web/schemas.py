@@ -6,6 +6,7 @@ from typing import Any
 
 from stockstream.core.interval import INTERVALS_MS, SESSIONS
 from stockstream.models.candle import STATES
+from stockstream.models.gap import GAP_STATES
 
 Json = dict[str, Any]
 
@@ -85,6 +86,40 @@ SCHEMAS: Json = {
         "The last known price of a symbol; it never goes back.",
     ),
     "LatestList": _record({"latest": _list(ref("Latest"))}),
+    "Gap": _record(
+        {
+            "symbol": _TEXT,
+            "source": _TEXT,
+            **_stamp("from"),
+            **_stamp("to"),
+            "cause": {**_TEXT, "description": "`closed 1001`, `silent`, `shed`, `worker lost`, `ids 17–20 missing`, …"},
+            "state": {"enum": list(GAP_STATES)},
+            "reason": {
+                **_MAYBE_TEXT,
+                "description": "How it was repaired, why it cannot be, or why the last attempt failed.",
+            },
+            **_stamp("told_at"),
+            "repaired_at": {"type": ["string", "null"], "format": "date-time"},
+            "repaired_at_ms": _MAYBE_COUNT,
+        },
+        "Ticks are, or were, missing between two times.",
+    ),
+    "GapList": _record(
+        {
+            "gaps": _list(ref("Gap")),
+            "summary": _list(
+                _record(
+                    {
+                        "state": {"enum": list(GAP_STATES)},
+                        "cause": _TEXT,
+                        "count": {"type": "integer"},
+                        "seconds": _NUMBER,
+                    }
+                )
+            ),
+        },
+        "`summary` counts all holes that were asked for, whatever the limit; causes without their numbers of ids.",
+    ),
     "Subscription": _record({"symbol": _TEXT, "source": _TEXT, "added_by": _TEXT, **_stamp("since")}),
     "SubscriptionList": _record({"subscriptions": _list(ref("Subscription"))}),
     "SnapshotEvent": _record(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from crashing import CandleKey, Host, in_batches, take
 from hypothesis import given
 from hypothesis import strategies as st
-from ticks import DAY, MINUTE, SYMBOL, controls, dense_trades, prices, streams
+from ticks import DAY, MINUTE, SYMBOL, controls, dense_trades, prices, repaired_streams
 
 from stockstream.core.row import stamp
 from stockstream.core.rows import Address
@@ -23,7 +23,7 @@ MUCH_LATER = 10**12
 @st.composite
 def replayed_logs(draw: st.DrawFn) -> list[tuple[int, Tick]]:
     """A log with disorder and duplicates; offsets have holes, as markers of transactions leave them."""
-    ticks = draw(streams)
+    ticks = draw(repaired_streams)
     ticks = draw(st.permutations(ticks + draw(st.lists(st.sampled_from(ticks), max_size=6))))
     step = draw(st.sampled_from([1, 3]))
     return [(stamp(1, n * step), tick) for n, tick in enumerate(ticks)]
@@ -134,13 +134,15 @@ def long_logs(draw: st.DrawFn, late_controls: bool = True) -> list[tuple[int, Ti
         at += draw(st.sampled_from([1_000, 20_000, MINUTE, MINUTE, 3 * MINUTE, 7 * MINUTE, DAY // 3, DAY, 2 * DAY]))
         late = draw(st.sampled_from([0, 0, 0, 30_000, 3 * MINUTE, DAY, 3 * DAY]))
         price = draw(prices)
-        what = draw(st.sampled_from(["tick"] * 8 + ["start", "gap"]))
+        what = draw(st.sampled_from(["tick"] * 8 + ["start", "gap", "repair"]))
         if what != "tick" and not late_controls:
             late = min(late, MINUTE)
         if what == "start":
             ticks.append(Tick(SYMBOL, at - late, kind="start"))
         elif what == "gap":
             ticks.append(Tick(SYMBOL, at - late - 200_000, kind="gap", until=at - late))
+        elif what == "repair":
+            ticks.append(Tick(SYMBOL, at - late - 300_000, kind="repair", until=at - late))
         elif snapshots:
             volume += draw(st.integers(0, 5))
             ticks.append(Tick(SYMBOL, at - late, price, day_volume=volume, kind="snapshot"))

@@ -9,7 +9,7 @@ from crashing import CandleKey, Host, in_batches
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import reference_candles
-from ticks import streams
+from ticks import repaired_streams, streams
 
 from stockstream.core.row import stamp
 from stockstream.models import Candle, Tick
@@ -57,9 +57,10 @@ def test_shuffled_duplicated_and_cut_anywhere_ticks_give_the_same_candles(
             assert abs(candle.vwap - second[key].vwap) <= 1e-12 * candle.vwap
 
 
-@given(disordered(), cuts)
-def test_candles_are_those_of_the_reference(both: tuple[list[Tick], list[Tick]], some: set[int]) -> None:
-    log = log_of(both[1])
+@given(repaired_streams, st.data(), cuts)
+def test_candles_are_those_of_the_reference(ticks: list[Tick], data: st.DataObject, some: set[int]) -> None:
+    again = data.draw(st.lists(st.sampled_from(ticks), max_size=10))
+    log = log_of(data.draw(st.permutations(ticks + again)))
     found = candles_of(log, some, columnar=True)
     expected = reference_candles(log)
     assert {(symbol, interval, start) for symbol, interval, _, start in found} == expected.keys()
@@ -87,7 +88,7 @@ def test_every_candle_keeps_its_bounds(ticks: list[Tick], some: set[int]) -> Non
         assert candle.session_open < candle.session_close
 
 
-@given(streams, cuts, cuts)
+@given(repaired_streams, cuts, cuts)
 def test_the_same_log_gives_the_same_versions_however_it_is_cut(
     ticks: list[Tick], some: set[int], others: set[int]
 ) -> None:

@@ -207,6 +207,7 @@ def processor(
         topics=[TOPIC],
         candles_topic="candles",
         latest_topic="latest",
+        gaps_topic="gaps",
         encode_candle=encode_candle,
         encode_latest=encode_latest,
         decoder=decoder,

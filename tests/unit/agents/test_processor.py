@@ -60,6 +60,24 @@ class TestOneFetch:
         assert await processor.process(SOURCE, fetch(*records), 1)
         assert sorted(letters.sent) == [(1, "bad price"), (2, "no key"), (3, "key mismatch")]
 
+    async def test_tells_the_ledger_of_gaps_what_its_control_records_say(
+        self, processor: CandleProcessor, app: Any, make_record: MakeRecord
+    ) -> None:
+        """And again when they are read again; `start` records and those that are refused are not in it."""
+        hole = {"event_time": 1_700_000_000_000, "until": 1_700_000_009_000, "cause": "silent", "source": "x"}
+        records = [
+            make_record(0, kind="start", price=0.0),
+            make_record(1, kind="gap", price=0.0, **hole),
+            make_record(2, kind="gap", price=0.0, **hole | {"until": 5}),
+            make_record(3, kind="repair", price=0.0, **hole),
+        ]
+        assert await processor.process(SOURCE, fetch(*records), 1)
+        sent = [(key, json.loads(value)) for key, value in app.producer.sent["gaps"]]
+        assert [(key, told["kind"], told["place"]) for key, told in sent] == [(b"A", "gap", 1), (b"A", "repair", 3)]
+        assert (sent[0][1]["from_ms"], sent[0][1]["until_ms"]) == (hole["event_time"], hole["until"])
+        assert await processor.process(SOURCE, fetch(*records), 1)
+        assert [json.loads(value) for _, value in app.producer.sent["gaps"]][2:] == [told for _, told in sent]
+
     async def test_moves_the_stores_offset_over_what_was_logged(
         self, processor: CandleProcessor, make_record: MakeRecord, tables: Tables
     ) -> None:

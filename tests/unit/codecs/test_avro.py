@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import copy
+import io
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+import fastavro
 import pytest
 
 from stockstream.codecs import BadRecord, Decoder, Encoder, TickDecoder, UnknownSchema
+from stockstream.core.verdict import Policy
 from stockstream.errors import BadMessage, InvalidInput, RegistryUnreachable
 from stockstream.models import CANDLE_SCHEMA, TICK_SCHEMA_V1, TICK_SCHEMA_V2, Candle, Tick, Verdict
 from stockstream.models.schema import AvroSchema
@@ -204,3 +207,22 @@ async def test_candles_come_back_as_they_were() -> None:
     assert decoder.decode(value) == candle
     with pytest.raises(BadRecord):
         decoder.decode(None)
+
+
+def test_readers_and_writers_of_before_there_were_repairs_get_along_with_those_of_now() -> None:
+    """What a reader of before takes for a snapshot has no price, and moves no candle."""
+    before = copy.deepcopy(TICK_SCHEMA_V2)
+    (kind,) = (field["type"] for field in before["fields"] if field["name"] == "kind")
+    kind["symbols"].remove("repair")
+
+    def read(tick: Tick, written: AvroSchema, wanted: AvroSchema) -> Any:
+        data = io.BytesIO()
+        fastavro.schemaless_writer(data, fastavro.parse_schema(copy.deepcopy(written)), asdict(tick))
+        data.seek(0)
+        return fastavro.schemaless_reader(data, copy.deepcopy(written), copy.deepcopy(wanted))
+
+    gap = Tick("A", 1_700_000_000_000, kind="gap", until=1_700_000_000_500)
+    assert Tick(**read(gap, before, TICK_SCHEMA_V2)) == gap
+    misread = Tick(**read(replace(gap, kind="repair"), TICK_SCHEMA_V2, before))
+    assert misread.kind == "snapshot"
+    assert Policy().judge(misread) is Verdict.BAD_PRICE

@@ -137,7 +137,7 @@ ODD: dict[str, Pair] = {
     "a venue of negative length": (b"A", encode(Tick("A", 1, exchange="X")).replace(b"\2X", b"\3X")),
     "a negative length, and no venue": (b"A", encode(Tick("A", 1, exchange="X")).replace(b"\2X", b"\1")),
     "a negative kind": (b"A", encode(Tick("A", 1)).replace(b"\1\1\0", b"\1\1\1", 1)),
-    "an unknown kind": (b"A", encode(Tick("A", 1)).replace(b"\1\1\0", b"\1\1\x0a", 1)),
+    "an unknown kind": (b"A", encode(Tick("A", 1)).replace(b"\1\1\0", b"\1\1\x0c", 1)),
     "a time of ten bytes": (b"A", encode(Tick("A", 1)).replace(b"A\2", b"A" + TEN_BYTES)),
     "a time without an end": (b"A", encode(Tick("A", 1)).replace(b"A\2", b"A" + b"\xff" * 9)),
     "an exchange that is no UTF-8": (b"A", encode(Tick("A", 1, exchange="X")).replace(b"\2X", b"\2\xff")),

@@ -39,7 +39,7 @@ def test_numbers_past_32_bits_are_written_as_absent() -> None:
     assert (fields["day_volume"], fields["last_size"], fields["timestamp"]) == (0, 0, "1700000000000")
 
 
-@pytest.mark.parametrize("kind", ["quote", "start", "gap"])
+@pytest.mark.parametrize("kind", ["quote", "start", "gap", "repair"])
 def test_what_version_1_cannot_carry_is_refused(kind: str) -> None:
     with pytest.raises(InvalidInput, match="tick_schema=2"):
         downgrade(Tick("AAPL", 1, kind=kind))  # type: ignore[arg-type]

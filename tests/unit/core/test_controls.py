@@ -98,3 +98,57 @@ def test_repeated_control_records_change_nothing_but_the_version() -> None:
     for at, candle in once.items():
         candle.version = twice[at].version
     assert once == twice
+
+
+def repair(minute: float, until: float) -> Tick:
+    return replace(gap(minute, until), kind="repair")
+
+
+def test_a_repaired_hole_leaves_no_candle_flagged_whatever_its_interval() -> None:
+    ticks = (start(-1), trade(1.5), gap(2.2, 7.4), trade(7.5, 9), trade(3, 4))
+    assert flagged("gap", *ticks) == [("1d", 0), ("1m", 3), ("1m", 7), ("5m", 0), ("5m", 5)]
+    assert flagged("gap", *ticks, repair(2.2, 7.4)) == []
+
+
+def test_a_window_stays_flagged_while_another_hole_in_it_is_open() -> None:
+    ticks = (start(-1), trade(1.5), gap(2.1, 2.2), gap(2.5, 2.6), trade(2.7, 1))
+    assert flagged("gap", *ticks, repair(2.1, 2.2)) == [("1d", 0), ("1m", 2), ("5m", 0)]
+    assert flagged("gap", *ticks, repair(2.1, 2.2), repair(2.5, 2.6)) == []
+
+
+def test_of_a_hole_that_is_repaired_in_part_the_rest_is_handed_on() -> None:
+    ticks = (start(-1), trade(1.5), gap(1.6, 9.5), repair(1.6, 4), trade(3, 1), trade(6, 2))
+    assert flagged("gap", *ticks) == [("1d", 0), ("1m", 6), ("5m", 0), ("5m", 5)]
+
+
+def test_a_repair_says_nothing_of_holes_that_are_told_after_it() -> None:
+    assert flagged("gap", trade(1.5), repair(0, 9), gap(1.2, 1.3)) == [("1d", 0), ("1m", 1), ("5m", 0)]
+
+
+def test_a_closed_candle_is_amended_by_the_repair_alone_and_its_version_grows() -> None:
+    host = Host()
+    for offset, tick in enumerate((start(-1), trade(1.2), gap(1.3, 1.4), trade(8, 2))):
+        host.feed([(stamp(0, offset), tick)])
+    key = (SYMBOL, "1m", "regular", OPEN + MINUTE)
+    before = host.sink[key]
+    host.feed([(stamp(0, 9), repair(1.3, 1.4))])
+    after = host.sink[key]
+    assert (before.gap, before.is_closed, after.gap, after.state) == (True, True, False, "amended")
+    assert after.version > before.version
+    assert replace(after, gap=True, version=before.version, state=before.state) == before
+
+
+def test_a_minute_that_only_the_history_knows_becomes_a_whole_closed_candle() -> None:
+    host = Host()
+    log = (start(-1), trade(1.2), gap(1.3, 6), trade(8, 9), trade(3.5, 5), repair(1.3, 6))
+    for offset, tick in enumerate(log):
+        host.feed([(stamp(0, offset), tick)])
+    candle = host.sink[SYMBOL, "1m", "regular", OPEN + 3 * MINUTE]
+    assert (candle.is_closed, candle.gap, candle.trades) == (True, False, 1)
+
+
+def test_the_volume_of_a_vendor_that_only_counts_up_stays_flagged() -> None:
+    def seen(minute: float, volume: int) -> Tick:
+        return replace(trade(minute), kind="snapshot", day_volume=volume, trade_id=-1)
+
+    assert ("1m", 5) in flagged("gap", start(-1), seen(1, 10), gap(2, 4), seen(5, 30), repair(2, 4))

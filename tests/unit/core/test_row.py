@@ -42,7 +42,7 @@ rows = st.builds(
     topic_id=st.integers(0, 2**32 - 1), stamp=longs, bar=st.none() | bars, closed=st.booleans(), amended=st.booleans(),
     gap=st.booleans(), start_ms=longs, joined_ms=longs, gap_until_ms=longs, clock=st.text(max_size=60),
     ids=st.none(), duplicates=ascending, baseline=st.none() | st.tuples(longs, longs, longs), blind=st.booleans(),
-    first_stamp=longs, closed_at=longs,
+    first_stamp=longs, closed_at=longs, repaired=st.lists(st.tuples(longs, longs, longs), max_size=3),
 )  # fmt: skip
 
 
@@ -51,6 +51,8 @@ def whole_rows(draw: st.DrawFn) -> Row:
     row = draw(rows)
     bounds = draw(ascending)
     row.ids = TradeIds(bounds[: len(bounds) // 2 * 2])
+    holes = draw(ascending)
+    row.holes = holes[: len(holes) // 2 * 2]
     return row
 
 
@@ -74,7 +76,9 @@ def test_a_row_comes_back_with_every_field(row: Row) -> None:
 def test_the_bytes_are_those_that_the_layout_says(row: Row) -> None:
     bar, clock = row.bar, row.clock.encode()
     seen = None if bar is None else bar.cumulative
-    truths = (row.closed, row.amended, row.gap, row.blind, bar is not None, seen is not None, row.baseline is not None)
+    holed = bool(row.gap or row.holes or row.repaired)
+    kinds = (bar is not None, seen is not None, row.baseline is not None, holed)
+    truths = (row.closed, row.amended, row.gap, row.blind, *kinds)
     parts = [
         b"\x01", bytes([sum(truth << bit for bit, truth in enumerate(truths))]), struct.pack("<I", row.topic_id),
         int64s(row.stamp, row.first_stamp, row.closed_at, row.start_ms, row.joined_ms, row.gap_until_ms),
@@ -89,6 +93,8 @@ def test_the_bytes_are_those_that_the_layout_says(row: Row) -> None:
         parts.append(int64s(*seen.first, *seen.last, seen.peak, seen.stamp))
     if row.baseline is not None:
         parts.append(int64s(*row.baseline))
+    if holed:
+        parts += [deltas(row.holes), struct.pack("<H", len(row.repaired)), *(int64s(*each) for each in row.repaired)]
     assert row.encode() == b"".join(parts)
 
 
@@ -102,6 +108,13 @@ def deltas(values: list[int]) -> bytes:
 
 def varint(value: int) -> bytes:
     return bytes([value]) if value < 128 else bytes([value % 128 + 128]) + varint(value // 128)
+
+
+def test_a_row_of_before_holes_were_kept_has_one_from_nobody_knows_when() -> None:
+    flagged = bytearray(Row(7, stamp=3, gap_until_ms=90_000).encode())
+    assert Row.decode(bytes(flagged)).holes == []
+    flagged[1] |= 1 << 2
+    assert Row.decode(bytes(flagged)).holes == [0, 90_000]
 
 
 @given(whole_rows(), st.data())

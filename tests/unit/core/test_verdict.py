@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stockstream.core.verdict import Policy
 from stockstream.models import Tick, Verdict
-from stockstream.models.tick import KINDS, Kind
+from stockstream.models.tick import CONTROLS, KINDS, Kind
 
 NOON = 1_700_000_000_000
 QUARTER_MS, MINUTE_MS = 900_000, 60_000
@@ -105,6 +105,6 @@ def test_the_verdict_does_not_depend_on_what_was_judged_before(ticks: list[Tick]
 @given(ticks, st.sampled_from(KINDS))
 def test_what_is_accepted_has_a_finite_price_and_size_or_is_a_control_record(tick: Tick, kind: Kind) -> None:
     tick.kind = kind
-    if Policy().judge(tick) is Verdict.ACCEPTED and kind not in ("start", "gap"):
+    if Policy().judge(tick) is Verdict.ACCEPTED and kind not in CONTROLS:
         assert 0 < tick.price < inf
         assert 0 <= tick.last_size < inf

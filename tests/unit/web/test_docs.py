@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import jsonschema
@@ -10,11 +11,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from stockstream.models import Candle, Latest, Subscription
+from stockstream.models.gap import Gap
 from stockstream.web.live import LiveView
 from stockstream.web.openapi import document
 from stockstream.web.routes import install
 from stockstream.web.subscriptions import SubscriptionViews
 
+GAP = Gap("AAPL", "yahoo", 1, 2, "silent", 3, 4)
 Client = TestClient[web.Request, web.Application]
 
 
@@ -34,6 +37,7 @@ def app(live: LiveView, now_ms: Callable[[], int]) -> web.Application:
         sink=None,
         tables=Tables(),  # type: ignore[arg-type]
         subscriptions=SubscriptionViews(Watched(), lambda symbol: "yahoo", "a key"),  # type: ignore[arg-type]
+        gaps=SimpleNamespace(follower=SimpleNamespace(ready=True), gaps=lambda symbol: [GAP]),  # type: ignore[arg-type]
         checks=[],
         now_ms=now_ms,
     )
