@@ -15,6 +15,8 @@ from stockstream.errors import SettingsError
 from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2, Tick
 from stockstream.models.schema import AvroSchema
 from stockstream.settings import Settings
+from stockstream.sources.catalog import Source
+from stockstream.sources.contract import Feed
 
 
 def connection_of(settings: Settings) -> Connection:
@@ -65,6 +67,11 @@ def tick_producer(
         buffer_ticks=settings.producer_buffer_ticks,
         shed_after_s=settings.producer_shed_after_s if shed_after_s is None else shed_after_s,
     )
+
+
+def feed_of(settings: Settings, source: Source, url: str | None = None) -> Feed:
+    """A feed for one connection to ``url``, or to where the settings say that the source is."""
+    return source.make_feed(url or settings.source_url(source.name) or source.url, **settings.chosen(source.settings))
 
 
 def subject_of(topic: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiokafka.partitioner import murmur2
 
-from stockstream.adapters import subject_of, subscriptions_topic, tick_producer
+from stockstream.adapters import feed_of, subject_of, subscriptions_topic, tick_producer
 from stockstream.agents import subscriptions as subscriptions_agent
 from stockstream.agents.ingest import Ingest
 from stockstream.agents.ingest_report import Report, Reporter
@@ -83,12 +83,14 @@ class Ingestion:
             name: Report(name, producer, partial(self._statuses, name), now_ms=now_ms)
             for name, producer in self.producers.items()
         }
+        capabilities = {source.name: feed_of(settings, source).capabilities for source in self._sources}
         self._reporter = Reporter(reports, settings.report_interval_s, now_ms=now_ms)
         self.ingest = Ingest(
             self.subscriptions,
             self._liveness,
             emitters=self.producers,
-            symbols_per_connection=lambda name: SOURCES[name].capabilities.symbols_per_connection,
+            symbols_per_connection=lambda name: capabilities[name].symbols_per_connection,
+            connections=lambda name: capabilities[name].connections,
             make_runner=self._runner,
             partition_of=lambda key: (murmur2(key) & 0x7FFFFFFF) % settings.partitions,
             owned=self._owned,
@@ -156,10 +158,9 @@ class Ingestion:
 
     def _runner(self, connection: ConnectionId, symbols: Sequence[str]) -> ConnectionRunner:
         source = SOURCES[connection.source]
-        url = self._settings.source_url(source.name) or source.url
         producer = self.producers[source.name]
         return ConnectionRunner(
-            source.make_feed(url),
+            feed_of(self._settings, source),
             symbols,
             producer.send,
             now_ms=self._now_ms,

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from stockstream.adapters import feed_of
 from stockstream.agents.ingest_report import Report
 from stockstream.cli.connect import connected_producer, now_ms
 from stockstream.cli.ending import Ending
@@ -18,6 +19,7 @@ from stockstream.core.allocation import ConnectionId
 from stockstream.errors import InvalidInput, SettingsError
 from stockstream.settings import Settings, read_symbols, split
 from stockstream.sources.catalog import SOURCES, Source, source_of
+from stockstream.sources.contract import Feed, Guarded
 from stockstream.sources.runner import ConnectionRunner
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,8 @@ def command(
     venue = SOURCES[source]
     wanted = _owned(venue, _wanted(settings, symbols, symbols_file))
     logging.getLogger("stockstream").setLevel(logging.INFO)
-    work = _produce(settings, venue, wanted, url or venue.url, report_every or settings.report_interval_s)
+    feeds = _feeds(settings, venue, len(wanted), url)
+    work = _produce(settings, venue, wanted, feeds, report_every or settings.report_interval_s)
     with asyncio.Runner(loop_factory=resting_loop) as runner:
         code = runner.run(work)
     click.get_current_context().exit(code)
@@ -67,19 +70,35 @@ def _owned(venue: Source, symbols: Sequence[str]) -> list[str]:
     return list(symbols)
 
 
-async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], url: str, report_every_s: float) -> int:
+def _feeds(settings: Settings, venue: Source, symbols: int, url: str | None) -> list[Feed]:
+    """As many as the symbols need; raises if the venue allows fewer, or needs a key that is not set."""
+    first = feed_of(settings, venue, url)
+    if isinstance(first, Guarded) and (lack := first.lacks()) is not None:
+        raise SettingsError(lack)
+    room = first.capabilities.symbols_per_connection
+    count = -(-symbols // room)
+    if count > (first.capabilities.connections or count):
+        raise InvalidInput(f"{venue.name} takes {room * (first.capabilities.connections or 1)} symbols, not {symbols}")
+    return [first, *(feed_of(settings, venue, url) for _ in range(count - 1))]
+
+
+async def _produce(
+    settings: Settings, venue: Source, symbols: Sequence[str], feeds: Sequence[Feed], report_every_s: float
+) -> int:
     ending = Ending()
     producer = await connected_producer(settings, settings.topic(venue.topic))
     runners = [
         ConnectionRunner(
-            venue.make_feed(url),
+            feed,
             chunk,
             producer.send,
             now_ms=now_ms,
             offer=producer.offer,
             name=str(ConnectionId(venue.name, number)),
         )
-        for number, chunk in enumerate(_chunks(symbols, venue.capabilities.symbols_per_connection))
+        for number, (feed, chunk) in enumerate(
+            zip(feeds, _chunks(symbols, feeds[0].capabilities.symbols_per_connection), strict=True)
+        )
     ]
     report = Report(venue.name, producer, lambda: [runner.status for runner in runners], now_ms=now_ms)
     running: list[asyncio.Task[Any]] = [asyncio.create_task(runner.run()) for runner in runners]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -31,6 +31,7 @@ from stockstream.settings.types import (
     FeedDelays,
     FeedUrl,
     Host,
+    HttpUrl,
     LatencyBudget,
     LogLevel,
     Name,
@@ -80,6 +81,12 @@ class Settings(BaseSettings):
     producer_shed_after_s: SecondsOrNone = 30.0
     api_key: SecretStr | None = None
     finnhub_api_token: SecretStr | None = None
+    finnhub_symbols: Count = 50
+    finnhub_url: FeedUrl | None = None
+    ssi_consumer_id: SecretStr | None = None
+    ssi_consumer_secret: SecretStr | None = None
+    ssi_url: HttpUrl | None = None
+    ssi_api_url: HttpUrl | None = None
     clickhouse_url: ClickHouseUrl = Field(default="http://localhost:8123", repr=False)
     clickhouse_database: Database = "stockstream"
     clickhouse_user: str | None = None
@@ -158,6 +165,10 @@ class Settings(BaseSettings):
         url: str | None = getattr(self, f"{source}_url")
         return url
 
+    def chosen(self, names: Iterable[str]) -> dict[str, Any]:
+        """The values of some settings by name; secrets stay wrapped."""
+        return {name: getattr(self, name) for name in names}
+
     @property
     def clickhouse_login_url(self) -> str:
         """``clickhouse_url`` with the user and password in it, for clients that take one URL."""
@@ -200,6 +211,8 @@ class Settings(BaseSettings):
         taken = OWN_TOPICS.intersection(self.tick_topics)
         if taken:
             raise ValueError(f"tick_topics must not hold {', '.join(sorted(taken))}: stockstream writes there")
+        if "token=" in (self.finnhub_url or ""):
+            raise ValueError("finnhub_url holds a token: put that into FINNHUB_API_TOKEN instead")
         if self.clickhouse_user is not None and "@" in urlsplit(self.clickhouse_url).netloc:
             raise ValueError("clickhouse_user is set, and clickhouse_url names a user too: keep one of them")
         if self.clickhouse_password is not None and self.clickhouse_user is None:

@@ -8,23 +8,47 @@ from dataclasses import dataclass
 from stockstream.errors import InvalidInput
 from stockstream.models import check_symbol
 from stockstream.sources.contract import Capabilities, Feed
+from stockstream.sources.finnhub.feed import URL as FINNHUB_URL
+from stockstream.sources.finnhub.feed import FinnhubFeed
+from stockstream.sources.ssi.feed import URL as SSI_URL
+from stockstream.sources.ssi.feed import SsiFeed
 from stockstream.sources.yahoo.feed import URL as YAHOO_URL
 from stockstream.sources.yahoo.feed import YahooFeed
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A venue: ``topic`` without prefix, ``url`` by default, and ``make_feed`` for one connection to a URL."""
+    """A venue: ``topic`` without prefix, ``url`` by default, and ``make_feed`` for one connection to a URL.
+
+    ``settings`` are the names of those that ``make_feed`` is given too, as keywords.
+    """
 
     name: str
     topic: str
     url: str
     capabilities: Capabilities
-    make_feed: Callable[[str], Feed]
+    make_feed: Callable[..., Feed]
+    settings: tuple[str, ...] = ()
 
 
 SOURCES = {
     "yahoo": Source("yahoo", "yfinance", YAHOO_URL, YahooFeed.capabilities, YahooFeed),
+    "finnhub": Source(
+        "finnhub",
+        "finnhub_market",
+        FINNHUB_URL,
+        FinnhubFeed.capabilities,
+        FinnhubFeed,
+        ("finnhub_api_token", "finnhub_symbols"),
+    ),
+    "ssi": Source(
+        "ssi",
+        "vn-market",
+        SSI_URL,
+        SsiFeed.capabilities,
+        SsiFeed,
+        ("ssi_api_url", "ssi_consumer_id", "ssi_consumer_secret"),
+    ),
 }
 
 
@@ -35,6 +59,8 @@ def source_of(symbol: str) -> Source:
     """
     prefix, colon, _ = check_symbol(symbol).partition(":")
     source = SOURCES.get(prefix.lower() if colon else "yahoo")
+    if source is not None and colon and prefix != prefix.upper():
+        raise InvalidInput(f"no source for {symbol}: it is written {symbol.replace(prefix, prefix.upper(), 1)}")
     if source is None or (colon and source.name == "yahoo"):
         raise InvalidInput(f"no source for {symbol}: there is none called {prefix} (there are: {', '.join(SOURCES)})")
     return source

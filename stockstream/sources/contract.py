@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
 
+from stockstream.errors import BadMessage
 from stockstream.models import Tick
 
 Frame = str | bytes
@@ -23,12 +24,42 @@ class Capabilities:
     """What a venue's feed is like.
 
     ``kind`` says what its ticks are; at most ``symbols_per_connection`` are asked for on one connection; after
-    ``silence_s`` without a frame, while `Feed.is_open`, a connection counts as dead.
+    ``silence_s`` without a frame, while `Feed.is_open`, a connection counts as dead. With a ``heartbeat`` frames come
+    whether anything is traded or not; without one it may just be quiet, and is given more time after each silence.
+    At most ``connections`` may be open at a time with one credential (None: any number). Between two commands lie
+    ``command_every_s``.
     """
 
     kind: Literal["trades", "snapshots"]
     symbols_per_connection: int
     silence_s: float
+    heartbeat: bool = False
+    connections: int | None = None
+    command_every_s: float = 0.0
+
+
+class PartlyBad(BadMessage):
+    """Some of a frame's parts cannot be read; ``ticks`` are what the others say."""
+
+    def __init__(self, text: str, ticks: list[Tick]) -> None:
+        super().__init__(text)
+        self.ticks = ticks
+
+
+class NotAdmitted(OSError):
+    """A venue does not let us connect: ``cause`` for gap records; ``fatal`` says what a human has to do, if he has."""
+
+    def __init__(self, cause: str, fatal: str | None = None) -> None:
+        super().__init__(fatal or cause)
+        self.cause, self.fatal = cause, fatal
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where to open a connection, and with which headers. It may hold secrets: its repr shows nothing."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Feed(Protocol):
@@ -57,6 +88,19 @@ class Feed(Protocol):
 
     def fatal(self, error: Exception) -> str | None:
         """Why it is of no use to try again soon after ``error``, in words for a user; None if it is."""
+        ...
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """What a `Feed` has besides if its venue asks for credentials; they are never part of `Feed.url`."""
+
+    def lacks(self) -> str | None:
+        """Which credential is missing, where to get it and where to put it; None if there is all that is needed."""
+        ...
+
+    async def locate(self) -> Location:
+        """Where to connect now; asks the venue if it has to. Raises `NotAdmitted`."""
         ...
 
 

@@ -8,19 +8,18 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from stockstream.core.backoff import full_jitter
 from stockstream.errors import BadMessage, InvalidInput
 from stockstream.models import Tick
-from stockstream.sources.contract import Emit, Feed, Offer
+from stockstream.sources.contract import Emit, Feed, Offer, PartlyBad
 from stockstream.sources.coverage import Coverage
-from stockstream.sources.failure import cause_of, fatal_reason
+from stockstream.sources.failure import asked_wait_s, cause_of, fatal_reason
+from stockstream.sources.opening import open_websocket
 from stockstream.sources.status import State, Status, SymbolStatus, Throttle
-from stockstream.sources.stream import FrameStream
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -107,7 +106,7 @@ class ConnectionRunner:
         self._offer = offer
         self._name = name or feed.name
         self._offer_error: EmitFailed | None = None
-        self._open = open_socket or self._open_websocket
+        self._open = open_socket or (lambda _: open_websocket(feed, self._timing.connect_s, self._timing.close_s))
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
         self._coverage = Coverage(feed.name)
         self._socket: Socket | None = None
@@ -116,6 +115,7 @@ class ConnectionRunner:
         self._is_emitting = False
         self._is_taking = False  # frames are out of the socket's hands and not emitted yet
         self._verdict: str | None = None
+        self._asked_wait_s = 0.0
         self._silences = 0
         self._frame_ms = self._alive_ms = 0
         self._frame_s = self._alive_s = 0.0
@@ -137,7 +137,7 @@ class ConnectionRunner:
             if lasted_s >= self._timing.healthy_s:
                 delays = self._delays()
             if reason is None:
-                wait_s = next(delays)
+                wait_s = max(next(delays), self._asked_wait_s)
                 self._enter("waiting", cause)
                 log.warning("%s: %s; trying again in %.1f s", self._name, cause, wait_s)
             else:
@@ -171,8 +171,7 @@ class ConnectionRunner:
             if self._socket is None or not gone:
                 return
             try:
-                for frame in self.feed.unsubscribe(gone):
-                    await self._socket.send(frame)
+                await self._command(self._socket, self.feed.unsubscribe(gone))
             except ConnectionClosed as error:
                 log.info("%s: %s while unsubscribing: no longer needed", self._name, cause_of(error))
 
@@ -186,7 +185,7 @@ class ConnectionRunner:
     async def _attempt(self) -> tuple[str, str | None, float]:
         """One connection to its end: the cause of that, why it is fatal if it is, and how long it lasted (s)."""
         self._enter("connecting", self.status.detail)
-        self._verdict = None
+        self._verdict, self._asked_wait_s = None, 0.0
         opened_s = None
         try:
             opened = await self._unless_stopped(self._open(self.feed.url))
@@ -199,6 +198,7 @@ class ConnectionRunner:
             cause = self._verdict or cause_of(error)
             # Pongs prove that nothing was lost on the way, not that a silent venue had nothing to say.
             self._coverage.lost(self._frame_ms if cause == "silent" else self._alive_ms, cause)
+            self._asked_wait_s = asked_wait_s(error)
             lasted_s = 0.0 if opened_s is None else self._steady_s() - opened_s
             return cause, fatal_reason(self.feed, error), lasted_s
 
@@ -234,10 +234,14 @@ class ConnectionRunner:
     async def _subscribe(self, opened: Socket, symbols: Sequence[str]) -> None:
         if not symbols:
             return
-        now_ms = self._now_ms()
-        for frame in self.feed.subscribe(symbols, now_ms):
+        await self._command(opened, self.feed.subscribe(symbols, self._now_ms()))
+        await self._give(self._coverage.subscribed(symbols, self._now_ms()))
+
+    async def _command(self, opened: Socket, frames: Sequence[str]) -> None:
+        for number, frame in enumerate(frames):
+            if number and self.feed.capabilities.command_every_s:
+                await self._sleep(self.feed.capabilities.command_every_s)
             await opened.send(frame)
-        await self._give(self._coverage.subscribed(symbols, now_ms))
 
     async def _take(self, frames: Sequence[bytes]) -> None:
         if self._offer_error is not None:
@@ -272,7 +276,7 @@ class ConnectionRunner:
                 ticks = parse(frame, received_ms)
             except BadMessage as error:
                 self._tell_bad(error)
-                continue
+                ticks = error.ticks if isinstance(error, PartlyBad) else []
             for tick in ticks:
                 if self._is_known(tick, received_ms):
                     known.append(tick)
@@ -325,7 +329,9 @@ class ConnectionRunner:
             now_s = self._steady_s()
             if not self.feed.is_open(self._now_ms()):
                 self._frame_s = now_s
-            patience_s = self.feed.capabilities.silence_s * min(2**self._silences, _LONGEST_PATIENCE)
+            patience_s = self.feed.capabilities.silence_s
+            if not self.feed.capabilities.heartbeat:
+                patience_s *= min(2**self._silences, _LONGEST_PATIENCE)
             if now_s - self._frame_s >= patience_s:
                 # Perhaps its symbols are just not traded: wait longer the next time, until a tick comes.
                 self._silences += 1
@@ -363,18 +369,6 @@ class ConnectionRunner:
             stop.cancel()
             task.cancel()
             await asyncio.wait((task, stop))
-
-    async def _open_websocket(self, url: str) -> FrameStream:
-        # Frames are small: compression would cost more than it saves. Pings are ours: Kafka's slowness must not count.
-        opened = await connect(
-            url,
-            compression=None,
-            open_timeout=self._timing.connect_s,
-            close_timeout=self._timing.close_s,
-            ping_interval=None,
-            create_connection=FrameStream,
-        )
-        return cast(FrameStream, opened)
 
     def _delays(self) -> Iterator[float]:
         return full_jitter(self._timing.backoff_base_s, self._timing.backoff_cap_s, self._rng)
