@@ -1,4 +1,4 @@
-"""A server that speaks SSI FastConnect Data's protocol, access tokens, SignalR and hub, with a made-up market behind it.
+"""A server that speaks SSI FastConnect Data's protocol, tokens, SignalR and hub, with a made-up market behind it.
 
 It behaves as SSI's client expects it to: an access token is a JSON Web Token that ends; what is wrong with a key is
 said with HTTP 200 and a ``status`` in the body; the hub lets nobody in without a token; a command is answered with its

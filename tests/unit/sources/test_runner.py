@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 from websockets.frames import Close
+from websockets.http11 import Response
 
 from stockstream.errors import BadMessage, InvalidInput
 from stockstream.models import Tick
-from stockstream.sources.contract import Capabilities, Frame
+from stockstream.sources.contract import Capabilities, Frame, PartlyBad
 from stockstream.sources.runner import ConnectionRunner, EmitFailed, Timing
 from stockstream.testing.wait import wait_until_async
 
@@ -132,6 +134,8 @@ class ScriptedFeed:
         text = frame if isinstance(frame, str) else frame.decode()
         if text == "bad":
             raise BadMessage("bad")
+        if text == "bad A":
+            raise PartlyBad("bad in part", [Tick("A", received_ms, 1.0, 1.0)])
         kind: Any = "trade"
         if text.startswith("quote "):
             kind, text = "quote", text.removeprefix("quote ")
@@ -531,3 +535,55 @@ async def test_a_taker_that_fails_ends_the_runner(scene: Scene) -> None:
         await asyncio.wait_for(scene.task, 5)
     assert scene.venue.socket.closed_by_us
     await wait_until_async(lambda: scene.runner.status.frames == 1, 5, "the frame to be counted")
+
+
+async def test_what_is_good_of_a_partly_bad_frame_is_taken() -> None:
+    scene = Scene()
+    await settle()
+    scene.venue.socket.arrive("bad A")
+    await settle()
+    assert [event[:2] for event in scene.events if event[0] == "trade"] == [("trade", "A")]
+    assert scene.runner.status.bad_frames == 1
+    await stop(scene)
+
+
+async def test_commands_are_paced_and_a_symbol_counts_as_subscribed_when_all_are_sent() -> None:
+    scene = Scene()
+    scene.feed.capabilities = Capabilities("trades", 5, 60, command_every_s=2.0)
+    await settle()
+    assert scene.venue.socket.said == ["+A"]
+    await scene.time.pass_(1.9)
+    assert scene.venue.socket.said == ["+A"]
+    await scene.time.pass_(0.1)
+    assert scene.venue.socket.said == ["+A", "+B"]
+    assert scene.events == [("start", "A", 2), ("start", "B", 2)]
+    await stop(scene)
+
+
+async def test_with_a_heartbeat_silence_is_never_given_more_time() -> None:
+    scene = Scene()
+    scene.feed.capabilities = Capabilities("trades", 5, 60, heartbeat=True)
+    for connection in range(1, 5):
+        await settle()
+        assert len(scene.venue.sockets) == connection
+        await scene.time.pass_(62)
+        assert scene.venue.socket.closed_by_us or len(scene.venue.sockets) > connection
+        await scene.time.pass_(3)
+    await stop(scene)
+
+
+async def test_a_venue_that_wants_to_be_left_alone_is() -> None:
+    scene = Scene()
+    scene.venue.failures = [InvalidStatus(Response(429, "", Headers({"Retry-After": "90"})))]
+    await scene.time.pass_(89)
+    assert scene.venue.attempts == 1
+    assert scene.runner.status.state == "waiting"
+    await scene.time.pass_(2)
+    assert scene.venue.attempts == 2
+    assert scene.runner.status.state == "streaming"
+    await stop(scene)
+
+
+async def stop(scene: Scene) -> None:
+    await scene.runner.stop()
+    await scene.task

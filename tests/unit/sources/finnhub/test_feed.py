@@ -90,7 +90,10 @@ def test_frames_come_at_any_hour() -> None:
 
 
 def test_an_error_that_repeats_the_key_does_not_show_it() -> None:
-    for text in (f'{{"type":"error","msg":"Invalid API key {KEY}"}}', '{"msg":"' + "x" * 70 + KEY + '","type":"error"}'):
+    for text in (
+        f'{{"type":"error","msg":"Invalid API key {KEY}"}}',
+        '{"msg":"' + "x" * 70 + KEY + '","type":"error"}',
+    ):
         for frame in (text, text.encode()):
             with pytest.raises(BadMessage) as error:
                 feed().parse(frame, 1)

@@ -49,7 +49,12 @@ def test_the_documented_trade_of_a_cryptocurrency() -> None:
 
 def test_two_trades_of_a_millisecond_stay_two_and_in_order() -> None:
     first, second = read("shares")
-    assert (first.symbol, first.event_time, first.price, first.last_size) == ("FINNHUB:AAPL", 1_628_238_530_221, 146.76, 43)
+    assert (first.symbol, first.event_time, first.price, first.last_size) == (
+        "FINNHUB:AAPL",
+        1_628_238_530_221,
+        146.76,
+        43,
+    )
     assert (second.symbol, second.event_time, second.price, second.last_size) == (
         "FINNHUB:AAPL", 1_628_238_530_221, 146.75, 1,
     )  # fmt: skip
@@ -167,7 +172,9 @@ JSON = st.recursive(
 )
 
 
-@given(st.lists(st.fixed_dictionaries({}, optional={name: JSON | st.just(value) for name, value in GOOD.items()}) | JSON))
+@given(
+    st.lists(st.fixed_dictionaries({}, optional={name: JSON | st.just(value) for name, value in GOOD.items()}) | JSON)
+)
 def test_any_entries_are_trades_or_a_bad_message(entries: list[object]) -> None:
     is_fine(frame(*entries))
 
