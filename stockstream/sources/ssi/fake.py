@@ -90,7 +90,7 @@ class FakeSsi:
         self.accepted, self.tokens_given = 0, 0
         self._now_ms, self._rng = now_ms, random.Random(seed)  # noqa: S311 - a game, no secret
         self._last = {symbol: Deal(symbol, 0, 10_000.0 + 550 * rank, 0, 0) for rank, symbol in enumerate(symbols)}
-        self._tokens: set[str] = set()
+        self.tokens: set[str] = set()
         self._clients: dict[_Client, None] = {}
         self._refusing: int | None = None
         self._runner: web.AppRunner | None = None
@@ -159,7 +159,7 @@ class FakeSsi:
 
     def end_tokens(self) -> None:
         """Let no access token that was given be good any more."""
-        self._tokens.clear()
+        self.tokens.clear()
 
     def refuse(self, status: int | None = 503) -> None:
         """Answer everything with an HTTP status; None: as usual."""
@@ -182,14 +182,14 @@ class FakeSsi:
         self.tokens_given += 1
         claims = {"exp": int(self._now_ms() / 1000 + self.token_lasts_s), "jti": self.tokens_given}
         token = ".".join(urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims, {}))
-        self._tokens.add(token)
+        self.tokens.add(token)
         return web.json_response({"message": "Success", "status": 200, "data": {"accessToken": token}})
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         if self._refusing is not None:
             return web.Response(status=self._refusing)
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
-        return None if kind == "Bearer" and token in self._tokens else web.Response(status=401)
+        return None if kind == "Bearer" and token in self.tokens else web.Response(status=401)
 
     async def _negotiate(self, request: web.Request) -> web.Response:
         if (refusal := self._refusal(request)) is not None:
