@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,10 +19,10 @@ import httpx
 from stockstream.adapters import connection_of, feed_of, registry_of
 from stockstream.broker.topics import find_topics
 from stockstream.cli.connect import subjects_of
-from stockstream.errors import StockstreamError
+from stockstream.errors import InvalidInput, StockstreamError
 from stockstream.settings import Settings
 from stockstream.sources.catalog import source_of
-from stockstream.sources.contract import Guarded, NotAdmitted
+from stockstream.sources.contract import Feed, Guarded, NotAdmitted
 
 _PATIENCE_S = 8.0
 _ATTEMPT_S = 5.0
@@ -123,8 +124,11 @@ async def _clickhouse(settings: Settings) -> str:
 
 def _keys(settings: Settings) -> dict[str, Awaitable[str]]:
     """A check of each source with symbols in the settings that asks for credentials."""
-    sources = {source.name: source for source in map(source_of, settings.all_symbols())}
-    feeds = {name: feed_of(settings, source) for name, source in sources.items()}
+    feeds: dict[str, Feed] = {}
+    for symbol in settings.all_symbols():
+        with suppress(InvalidInput):  # a symbol of no source is told by what is to watch it
+            source = source_of(symbol)
+            feeds[source.name] = feeds.get(source.name) or feed_of(settings, source)
     return {f"{name}'s key": _key(feed) for name, feed in feeds.items() if isinstance(feed, Guarded)}
 
 

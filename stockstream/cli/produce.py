@@ -17,7 +17,7 @@ from stockstream.cli.ending import Ending
 from stockstream.cli.loop import resting_loop
 from stockstream.core.allocation import ConnectionId
 from stockstream.errors import InvalidInput, SettingsError
-from stockstream.settings import Settings, read_symbols, split
+from stockstream.settings import Settings, read_symbols, split, variable
 from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.contract import Feed, Guarded
 from stockstream.sources.runner import ConnectionRunner
@@ -78,7 +78,9 @@ def _feeds(settings: Settings, venue: Source, symbols: int, url: str | None) -> 
     room = first.capabilities.symbols_per_connection
     count = -(-symbols // room)
     if count > (first.capabilities.connections or count):
-        raise InvalidInput(f"{venue.name} takes {room * (first.capabilities.connections or 1)} symbols, not {symbols}")
+        taken, plan = room * (first.capabilities.connections or 1), f"{venue.name}_symbols"
+        more = f", or set {variable(plan)} to what your plan allows" if plan in venue.settings else ""
+        raise InvalidInput(f"{venue.name} takes {taken} symbols, not {symbols}: name fewer{more}")
     return [first, *(feed_of(settings, venue, url) for _ in range(count - 1))]
 
 

@@ -65,3 +65,36 @@ def test_a_file_of_symbols_may_hold_remarks_and_an_absent_broker_is_one_line(tmp
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert "no Kafka broker answers at 127.0.0.1:1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "symbol", "variable"),
+    [("finnhub", "FINNHUB:AAPL", "FINNHUB_API_TOKEN"), ("ssi", "SSI:VCB", "SSI_CONSUMER_SECRET")],
+)
+def test_without_a_key_one_line_says_where_to_get_and_to_put_it(
+    source: str, symbol: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    result = run(source, "--symbols", symbol)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "https://" in result.stderr
+    assert f"{variable}_FILE" in result.stderr
+
+
+def test_more_symbols_than_a_key_takes_are_refused_unless_the_plan_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FINNHUB_API_TOKEN", "gl4ss-k3y")
+    symbols = ",".join(f"FINNHUB:A{n}" for n in range(51))
+    result = run("finnhub", "--symbols", symbols)
+    assert result.exit_code == 1
+    assert "finnhub takes 50 symbols, not 51" in result.stderr
+    assert "STOCKSTREAM_FINNHUB_SYMBOLS" in result.stderr
+    monkeypatch.setenv("STOCKSTREAM_FINNHUB_SYMBOLS", "51")
+    assert "no Kafka broker answers" in run("finnhub", "--symbols", symbols).stderr
+
+
+def test_a_key_in_the_address_is_refused_and_not_shown() -> None:
+    result = run("finnhub", "--symbols", "FINNHUB:AAPL", "--url", "wss://ws.finnhub.io?token=gl4ss-k3y")
+    assert result.exit_code == 2
+    assert "FINNHUB_API_TOKEN" in result.stderr
+    assert "gl4ss-k3y" not in result.output

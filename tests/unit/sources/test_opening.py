@@ -87,3 +87,17 @@ async def test_the_key_is_in_no_line_of_the_log_however_much_is_logged(
     out, err = capfd.readouterr()
     assert "FINNHUB_API_TOKEN" in caplog.text
     assert KEY not in caplog.text + out + err + repr(got)
+
+
+async def test_without_a_key_nothing_is_connected_and_the_status_says_what_to_do() -> None:
+    async def take(ticks: Sequence[Tick]) -> None:
+        raise AssertionError(ticks)
+
+    async with FakeFinnhub(Market(["AAPL"]), lambda: 1_700_000_000_000, token=KEY) as fake:
+        runner = ConnectionRunner(FinnhubFeed(fake.url), ["FINNHUB:AAPL"], take, now_ms=lambda: 1_700_000_000_000)
+        task = asyncio.create_task(runner.run())
+        await wait_until_async(lambda: runner.status.state == "failed", 20, "the failure")
+        assert "set FINNHUB_API_TOKEN" in runner.status.detail
+        assert (fake.accepted, fake.refused) == (0, 0)
+        await runner.stop()
+        await task
