@@ -55,8 +55,8 @@ async def test_no_redirect_is_followed_with_a_key_and_others_are() -> None:
 async def test_the_key_is_in_no_line_of_the_log_however_much_is_logged(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.WARNING, "websockets.server")  # the venue's own
+    caplog.set_level(logging.DEBUG)  # last, as it sets the level of what is kept too
     got: list[Tick] = []
 
     async def take(ticks: Sequence[Tick]) -> None:
