@@ -15,6 +15,8 @@ from stockstream.errors import SettingsError
 from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2, Tick
 from stockstream.models.schema import AvroSchema
 from stockstream.settings import Settings
+from stockstream.sources.catalog import Source
+from stockstream.sources.contract import Poll
 
 
 def connection_of(settings: Settings) -> Connection:
@@ -65,6 +67,14 @@ def tick_producer(
         buffer_ticks=settings.producer_buffer_ticks,
         shed_after_s=settings.producer_shed_after_s if shed_after_s is None else shed_after_s,
     )
+
+
+def poll_of(settings: Settings, source: Source) -> Poll | None:
+    """What the source is asked beside its stream; None if it has nothing to ask for, or the settings say never."""
+    every_s = settings.poll_interval_s(source.name)
+    if source.make_poll is None or not every_s:
+        return None
+    return source.make_poll(settings.source_rest_url(source.name) or source.rest_url, every_s)
 
 
 def subject_of(topic: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from stockstream.adapters import poll_of
 from stockstream.agents.ingest_report import Report
 from stockstream.cli.connect import connected_producer, now_ms
 from stockstream.cli.ending import Ending
@@ -18,6 +19,7 @@ from stockstream.core.allocation import ConnectionId
 from stockstream.errors import InvalidInput, SettingsError
 from stockstream.settings import Settings, read_symbols, split
 from stockstream.sources.catalog import SOURCES, Source, source_of
+from stockstream.sources.limits import attempts_of
 from stockstream.sources.runner import ConnectionRunner
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ def _owned(venue: Source, symbols: Sequence[str]) -> list[str]:
 async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], url: str, report_every_s: float) -> int:
     ending = Ending()
     producer = await connected_producer(settings, settings.topic(venue.topic))
+    poll, attempts = poll_of(settings, venue), attempts_of(venue.capabilities)
     runners = [
         ConnectionRunner(
             venue.make_feed(url),
@@ -78,6 +81,8 @@ async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], ur
             now_ms=now_ms,
             offer=producer.offer,
             name=str(ConnectionId(venue.name, number)),
+            attempts=attempts,
+            poll=poll,
         )
         for number, chunk in enumerate(_chunks(symbols, venue.capabilities.symbols_per_connection))
     ]
@@ -96,6 +101,8 @@ async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], ur
     finally:
         for task in (reporting, waiting, *running):
             task.cancel()
+        if poll is not None:
+            await poll.close()
         unwritten = await producer.close(_FLUSH_S)
         report.print_table()
     return 1 if unwritten else ending.code

@@ -7,24 +7,46 @@ from dataclasses import dataclass
 
 from stockstream.errors import InvalidInput
 from stockstream.models import check_symbol
-from stockstream.sources.contract import Capabilities, Feed
+from stockstream.sources.binance.feed import URL as BINANCE_URL
+from stockstream.sources.binance.feed import BinanceFeed
+from stockstream.sources.binance.history import BinanceHistory
+from stockstream.sources.binance.rest import URL as BINANCE_REST_URL
+from stockstream.sources.binance.ticker import BinanceTicker
+from stockstream.sources.contract import Capabilities, Feed, History, Poll
 from stockstream.sources.yahoo.feed import URL as YAHOO_URL
 from stockstream.sources.yahoo.feed import YahooFeed
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A venue: ``topic`` without prefix, ``url`` by default, and ``make_feed`` for one connection to a URL."""
+    """A venue: ``topic`` without prefix, ``url`` by default, and ``make_feed`` for one connection to a URL.
+
+    Where it has more than a stream, ``rest_url`` is where that is by default; ``make_poll`` makes what is asked beside
+    the stream, every so many seconds, and ``make_history`` what tells of the past.
+    """
 
     name: str
     topic: str
     url: str
     capabilities: Capabilities
     make_feed: Callable[[str], Feed]
+    rest_url: str = ""
+    make_poll: Callable[[str, float], Poll] | None = None
+    make_history: Callable[[str], History] | None = None
 
 
 SOURCES = {
     "yahoo": Source("yahoo", "yfinance", YAHOO_URL, YahooFeed.capabilities, YahooFeed),
+    "binance": Source(
+        "binance",
+        "crypto-prices",
+        BINANCE_URL,
+        BinanceFeed.capabilities,
+        BinanceFeed,
+        rest_url=BINANCE_REST_URL,
+        make_poll=BinanceTicker,
+        make_history=BinanceHistory,
+    ),
 }
 
 

@@ -8,6 +8,7 @@ import ssl
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from stockstream.sources.contract import Feed
+from stockstream.sources.limits import retry_after_s
 
 _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (ConnectionRefusedError, "refused"),
@@ -39,3 +40,10 @@ def fatal_reason(feed: Feed, error: Exception) -> str | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate of {feed.url} is not trusted: {error.verify_message}"
     return feed.fatal(error)
+
+
+def asked_wait_s(error: Exception) -> float:
+    """How long the venue wants to be left alone, by the ``Retry-After`` of a refusal; 0 if it did not say."""
+    if not isinstance(error, InvalidStatus):
+        return 0.0
+    return retry_after_s(error.response.headers.get("Retry-After")) or 0.0

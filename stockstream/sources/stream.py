@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import ClientConnection, connect
 
 _TEXT, _BINARY = 0x81, 0x82
 _CONTROL = (0x89, 0x8A)  # ping and pong; after a close everything is left to the parser
@@ -110,3 +110,17 @@ class FrameStream(ClientConnection):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+async def open_stream(url: str, *, connect_s: float, close_s: float) -> FrameStream:
+    """Connect; raises `OSError` and `WebSocketException`."""
+    # Frames are small: compression would cost more than it saves. Pings are ours: Kafka's slowness must not count.
+    opened = await connect(
+        url,
+        compression=None,
+        open_timeout=connect_s,
+        close_timeout=close_s,
+        ping_interval=None,
+        create_connection=FrameStream,
+    )
+    return cast(FrameStream, opened)
