@@ -118,7 +118,7 @@ def ticker_quote(row: Mapping[str, Any], received_ms: int) -> Tick:
 
 def symbol_of(name: object) -> str:
     """Our symbol for Binance's own; raises `ValueError`."""
-    if not isinstance(name, str) or not is_symbol(PREFIX + name):
+    if not isinstance(name, str) or not name or not is_symbol(PREFIX + name):
         raise ValueError(f"{str(name)[:_SHOWN]!r} is no symbol")
     return PREFIX + name
 

@@ -20,7 +20,7 @@ from stockstream.sources.contract import Capabilities, Confirmed, Ending, Fatal,
 from stockstream.sources.limits import Window
 from stockstream.sources.runner import ConnectionRunner, Timing
 
-LIFETIME_S = 86_400.0
+LIFETIME_S = 600.0
 TIMING = Timing(healthy_s=60, ping_after_s=20, pong_within_s=10, fatal_retry_s=300, quiet_s=20, renew_within_s=60)
 CAPABILITIES = Capabilities(
     kind="trades", symbols_per_connection=5, silence_s=1e9, lifetime_s=LIFETIME_S, command_every_s=0.25, confirms=True
@@ -93,7 +93,7 @@ class Scene:
         """Let time pass until another connection is there, all asked for on it; nothing has come there yet."""
         while len(self.venue.sockets) < 2:
             self.venue.sockets[0].arrive("A 1")
-            await self.time.pass_(300)
+            await self.time.pass_(5)
         await self.time.pass_(1)
         return self.venue.sockets[1]
 
@@ -301,7 +301,7 @@ async def test_what_a_venue_says_to_be_fatal_is_visible_and_tried_again_rarely(s
     await scene.time.pass_(100)
     assert (scene.runner.status.state, scene.runner.status.detail) == ("failed", "the key is wrong")
     assert scene.venue.attempts == 1
-    await scene.time.pass_(300)
+    await scene.time.pass_(205)
     assert scene.venue.attempts == 2
 
 
@@ -337,7 +337,7 @@ async def test_a_refusal_is_left_alone_as_long_as_the_venue_says(
 
 async def test_attempts_to_connect_stay_within_the_venues_limit() -> None:
     class Limited(ConfirmingFeed):
-        capabilities = replace(CAPABILITIES, attempts=10, attempts_window_s=300.0)
+        capabilities = replace(CAPABILITIES, attempts=10, attempts_window_s=60.0)
 
     scene = Scene(Limited())
     attempts: list[float] = []
@@ -348,12 +348,12 @@ async def test_attempts_to_connect_stay_within_the_venues_limit() -> None:
         return await opened(url)
 
     scene.runner._open = open_
-    for _ in range(3000):
+    for _ in range(400):
         if scene.venue.sockets:
             scene.venue.socket.end(1001)
         await scene.time.pass_(1)
-    assert len(attempts) > 50
-    assert max(sum(since <= at < since + 300 for at in attempts) for since in attempts) <= 8
+    assert len(attempts) > 30
+    assert max(sum(since <= at < since + 60 for at in attempts) for since in attempts) <= 8
     await scene.end()
 
 
