@@ -25,10 +25,9 @@ class Capabilities:
 
     ``kind`` says what its ticks are; at most ``symbols_per_connection`` are asked for on one connection; after
     ``silence_s`` without a frame, while `Feed.is_open`, a connection counts as dead. A connection is renewed before
-    ``lifetime_s``; at most ``connections`` may be open at a time with one credential. Between two commands lie
-    ``command_every_s``, and at most ``attempts`` to connect are made in ``attempts_window_s``. ``confirms``: each of
-    `Feed.subscribe`'s frames is answered, and what it asks for flows from that answer on (`Confirmed`).
-    ``history_days`` of trades can be asked for later, 0 where none can. None is no limit.
+    ``lifetime_s`` (None: unlimited). Between two commands lie ``command_every_s``, and at most ``attempts`` to connect
+    are made in ``attempts_window_s``. ``confirms``: each of `Feed.subscribe`'s frames is answered, and what it asks for
+    flows from that answer on (`Confirmed`). ``history_days`` of trades can be asked for later, 0 where none can.
     """
 
     kind: Literal["trades", "snapshots"]
@@ -36,10 +35,8 @@ class Capabilities:
     silence_s: float
     has_trade_ids: bool = False
     has_cumulative_volume: bool = False
-    feed_delay_s: int = 0
     history_days: int = 0
     lifetime_s: float | None = None
-    connections: int | None = None
     command_every_s: float = 0.0
     attempts: int | None = None
     attempts_window_s: float = 300.0

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from websockets.exceptions import WebSocketException
 
 from stockstream.core.backoff import full_jitter
-from stockstream.sources.failure import cause_of
+from stockstream.sources.failure import asked_wait_s, cause_of
 from stockstream.sources.limits import Sleep
 from stockstream.sources.line import Line, Timing
+from stockstream.sources.status import Status
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,8 @@ class Renewal:
     """Opens the successors of one runner's lines.
 
     ``open_line`` connects, subscribes everything and reads; ``drop`` closes such a line after all that arrived on it is
-    emitted. A connection is renewed within its ``lifetime_s`` (None: only when the venue asks for it).
+    emitted. A connection is renewed within its ``lifetime_s`` (None: only when the venue asks for it). ``status`` says
+    why that fails, while it does.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Renewal:
         name: str,
         lifetime_s: float | None,
         timing: Timing,
+        status: Status,
         *,
         open_line: Callable[[], Awaitable[Line]],
         drop: Callable[[Line], Awaitable[None]],
@@ -38,7 +41,7 @@ class Renewal:
         sleep: Sleep,
         rng: random.Random,
     ) -> None:
-        self._name, self._lifetime_s, self._timing = name, lifetime_s, timing
+        self._name, self._lifetime_s, self._timing, self._status = name, lifetime_s, timing, status
         self._open_line, self._drop = open_line, drop
         self._steady_s, self._sleep, self._rng = steady_s, sleep, rng
 
@@ -51,15 +54,16 @@ class Renewal:
         await self._due(old)
         delays = full_jitter(self._timing.backoff_base_s, self._timing.backoff_cap_s, self._rng)
         while True:
-            cause = "not delivering"
+            cause, wait_s = "not delivering", next(delays)
             try:
                 fresh = await self._open_line()
                 if await self._proven(fresh, old):
+                    self._status.detail = ""
                     return fresh
-                cause = fresh.verdict or cause
+                cause = fresh.fatal or fresh.verdict or cause
             except (OSError, WebSocketException) as error:
-                cause = cause_of(error)
-            wait_s = next(delays)
+                cause, wait_s = cause_of(error), max(wait_s, asked_wait_s(error))
+            self._status.detail = f"not renewed: {cause}"
             log.warning("%s: not renewed (%s); trying again in %.1f s", self._name, cause, wait_s)
             await self._sleep(wait_s)
 

@@ -99,6 +99,7 @@ class ConnectionRunner:
             self._name,
             limits.lifetime_s,
             self._timing,
+            self.status,
             open_line=self._open_line,
             drop=self._drop,
             steady_s=steady_s,
@@ -210,9 +211,7 @@ class ConnectionRunner:
         fatal = fatal_reason(self.feed, error)
         if line is None:
             self._coverage.lost(0, cause_of(error))
-            end = _End(cause_of(error), fatal, pause_s=asked_wait_s(error))
-            self._attempts.hold(end.pause_s)
-            return end
+            return _End(cause_of(error), fatal, pause_s=asked_wait_s(error))
         cause = line.verdict or cause_of(error)
         # Pongs prove that nothing was lost on the way, not that a silent venue had nothing to say.
         self._coverage.lost(line.frame_ms if cause == "silent" else line.alive_ms, cause)
@@ -220,7 +219,11 @@ class ConnectionRunner:
 
     async def _connect(self) -> Socket:
         await self._attempts.turn()
-        return await self._open(self.feed.url)
+        try:
+            return await self._open(self.feed.url)
+        except WebSocketException as error:
+            self._attempts.hold(asked_wait_s(error))
+            raise
 
     async def _use(self, opened: Socket) -> None:
         """Subscribe everything, then read until the connection and those after it end, which raises."""
@@ -303,17 +306,17 @@ class ConnectionRunner:
 
     async def _ask(self, line: Line, symbols: Sequence[str]) -> None:
         """Subscribe symbols on a line; covered they are from then on, or when the venue confirms it."""
-        if not symbols:
-            return
-        now_ms = self._now_ms()
-        frames = self.feed.subscribe(symbols, now_ms)
         if self.feed.capabilities.confirms:
-            line.unconfirmed.update(symbols)
-            line.asked_s = self._steady_s()
-            await line.say(frames, self._steady_s)
+            if symbols:
+                line.unconfirmed.update(symbols)
+                line.asked_s = self._steady_s()
+                await line.say(self.feed.subscribe(symbols, self._now_ms()), self._steady_s)
             return
         async with self._turn:
-            await line.say(frames, self._steady_s)
+            now_ms = self._now_ms()
+            if not (symbols := [symbol for symbol in symbols if symbol in self.status.symbols]):
+                return
+            await line.say(self.feed.subscribe(symbols, now_ms), self._steady_s)
             await self._give(self._intake.covered(symbols, now_ms))
 
     def _stream_if_ready(self, line: Line) -> None:

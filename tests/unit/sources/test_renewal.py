@@ -335,6 +335,21 @@ async def test_a_refusal_is_left_alone_as_long_as_the_venue_says(
     assert scene.venue.attempts == 3
 
 
+async def test_a_refused_renewal_is_visible_and_not_tried_before_its_time(scene: Scene) -> None:
+    await scene.confirm()
+    scene.venue.failures = [refusal(418, "120")]
+    scene.venue.socket.arrive("ending")
+    await scene.time.pass_(110)
+    assert scene.venue.attempts == 2
+    status = scene.runner.status
+    assert (status.state, status.detail) == ("streaming", "not renewed: refused with HTTP 418")
+    await scene.time.pass_(15)
+    assert scene.venue.attempts == 3
+    scene.venue.socket.arrive("ok A", "ok B", "A 1")
+    await scene.time.pass_(2)
+    assert (status.renewals, status.detail) == (1, "")
+
+
 async def test_attempts_to_connect_stay_within_the_venues_limit() -> None:
     class Limited(ConfirmingFeed):
         capabilities = replace(CAPABILITIES, attempts=10, attempts_window_s=60.0)
