@@ -16,7 +16,7 @@ from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2, Tick
 from stockstream.models.schema import AvroSchema
 from stockstream.settings import Settings
 from stockstream.sources.catalog import Source
-from stockstream.sources.contract import Feed
+from stockstream.sources.contract import Feed, Poll
 
 
 def connection_of(settings: Settings) -> Connection:
@@ -72,6 +72,14 @@ def tick_producer(
 def feed_of(settings: Settings, source: Source, url: str | None = None) -> Feed:
     """A feed for one connection to ``url``, or to where the settings say that the source is."""
     return source.make_feed(url or settings.source_url(source.name) or source.url, **settings.chosen(source.settings))
+
+
+def poll_of(settings: Settings, source: Source) -> Poll | None:
+    """What the source is asked beside its stream; None if it has nothing to ask for, or the settings say never."""
+    every_s = settings.poll_interval_s(source.name)
+    if source.make_poll is None or not every_s:
+        return None
+    return source.make_poll(settings.source_rest_url(source.name) or source.rest_url, every_s)
 
 
 def subject_of(topic: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiokafka.partitioner import murmur2
 
-from stockstream.adapters import feed_of, subject_of, subscriptions_topic, tick_producer
+from stockstream.adapters import feed_of, poll_of, subject_of, subscriptions_topic, tick_producer
 from stockstream.agents import subscriptions as subscriptions_agent
 from stockstream.agents.ingest import Ingest
 from stockstream.agents.ingest_report import Report, Reporter
@@ -27,6 +27,7 @@ from stockstream.errors import BrokerUnreachable
 from stockstream.models import SUBSCRIPTION_SCHEMA, Subscription, Tick
 from stockstream.settings import Settings
 from stockstream.sources.catalog import SOURCES, Source, source_of
+from stockstream.sources.limits import attempts_of
 from stockstream.sources.runner import ConnectionRunner
 from stockstream.sources.status import Status
 from stockstream.tables import Tables
@@ -79,6 +80,8 @@ class Ingestion:
             )
             for source in self._sources
         }
+        self._polls = {source.name: poll_of(settings, source) for source in self._sources}
+        self._attempts = {source.name: attempts_of(source.capabilities) for source in self._sources}
         reports = {
             name: Report(name, producer, partial(self._statuses, name), now_ms=now_ms)
             for name, producer in self.producers.items()
@@ -150,6 +153,9 @@ class Ingestion:
         """Write what was received, and leave."""
         for producer in self.producers.values():
             await producer.close()
+        for poll in self._polls.values():
+            if poll is not None:
+                await poll.close()
         await self._sender.close()
         self._reporter.print_tables(sys.__stdout__)  # sys.stdout may have been turned into a logger
 
@@ -166,6 +172,8 @@ class Ingestion:
             now_ms=self._now_ms,
             offer=producer.offer,
             name=str(connection),
+            attempts=self._attempts[source.name],
+            poll=self._polls[source.name],
         )
 
     def _owned(self) -> set[int] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from stockstream.adapters import feed_of
+from stockstream.adapters import feed_of, poll_of
 from stockstream.agents.ingest_report import Report
 from stockstream.cli.connect import connected_producer, now_ms
 from stockstream.cli.ending import Ending
@@ -20,6 +20,7 @@ from stockstream.errors import InvalidInput, SettingsError
 from stockstream.settings import Settings, read_symbols, split, variable
 from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.contract import Feed, Guarded
+from stockstream.sources.limits import attempts_of
 from stockstream.sources.runner import ConnectionRunner
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ async def _produce(
 ) -> int:
     ending = Ending()
     producer = await connected_producer(settings, settings.topic(venue.topic))
+    poll, attempts = poll_of(settings, venue), attempts_of(venue.capabilities)
     runners = [
         ConnectionRunner(
             feed,
@@ -97,6 +99,8 @@ async def _produce(
             now_ms=now_ms,
             offer=producer.offer,
             name=str(ConnectionId(venue.name, number)),
+            attempts=attempts,
+            poll=poll,
         )
         for number, (feed, chunk) in enumerate(
             zip(feeds, _chunks(symbols, feeds[0].capabilities.symbols_per_connection), strict=True)
@@ -117,6 +121,8 @@ async def _produce(
     finally:
         for task in (reporting, waiting, *running):
             task.cancel()
+        if poll is not None:
+            await poll.close()
         unwritten = await producer.close(_FLUSH_S)
         report.print_table()
     return 1 if unwritten else ending.code

@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     symbols_file: Path | None = None
     ingest_enabled: bool = True
     yahoo_url: FeedUrl | None = None
+    binance_url: FeedUrl | None = None
+    binance_rest_url: HttpUrl | None = None
+    binance_ticker_interval_s: SecondsOrNone = 1.0
     report_interval_s: Seconds = 60.0
     producer_linger_ms: SecondsOrNone = 4.0
     producer_compression: Compression = "none"
@@ -162,12 +165,21 @@ class Settings(BaseSettings):
 
     def source_url(self, source: str) -> str | None:
         """Where a source is, if not at its own address."""
-        url: str | None = getattr(self, f"{source}_url")
+        url: str | None = getattr(self, f"{source}_url", None)
         return url
 
     def chosen(self, names: Iterable[str]) -> dict[str, Any]:
         """The values of some settings by name; secrets stay wrapped."""
         return {name: getattr(self, name) for name in names}
+
+    def source_rest_url(self, source: str) -> str | None:
+        """Where a source's REST interface is, if not at its own address."""
+        url: str | None = getattr(self, f"{source}_rest_url", None)
+        return url
+
+    def poll_interval_s(self, source: str) -> float:
+        """How often a source is asked for what it does not stream; 0 is never."""
+        return float(getattr(self, f"{source}_ticker_interval_s", 0.0))
 
     @property
     def clickhouse_login_url(self) -> str:

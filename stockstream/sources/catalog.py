@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from stockstream.errors import InvalidInput
 from stockstream.models import check_symbol
-from stockstream.sources.contract import Capabilities, Feed
+from stockstream.sources.binance.feed import URL as BINANCE_URL
+from stockstream.sources.binance.feed import BinanceFeed
+from stockstream.sources.binance.history import BinanceHistory
+from stockstream.sources.binance.rest import URL as BINANCE_REST_URL
+from stockstream.sources.binance.ticker import BinanceTicker
+from stockstream.sources.contract import Capabilities, Feed, History, Poll
 from stockstream.sources.finnhub.feed import URL as FINNHUB_URL
 from stockstream.sources.finnhub.feed import FinnhubFeed
 from stockstream.sources.ssi.feed import URL as SSI_URL
@@ -21,6 +26,8 @@ class Source:
     """A venue: ``topic`` without prefix, ``url`` by default, and ``make_feed`` for one connection to a URL.
 
     ``settings`` are the names of those that ``make_feed`` is given too, as keywords.
+    Where it has more than a stream, ``rest_url`` is where that is by default; ``make_poll`` makes what is asked beside
+    the stream, every so many seconds, and ``make_history`` what tells of the past.
     """
 
     name: str
@@ -29,6 +36,9 @@ class Source:
     capabilities: Capabilities
     make_feed: Callable[..., Feed]
     settings: tuple[str, ...] = ()
+    rest_url: str = ""
+    make_poll: Callable[[str, float], Poll] | None = None
+    make_history: Callable[[str], History] | None = None
 
 
 SOURCES = {
@@ -48,6 +58,16 @@ SOURCES = {
         SsiFeed.capabilities,
         SsiFeed,
         ("ssi_api_url", "ssi_consumer_id", "ssi_consumer_secret"),
+    ),
+    "binance": Source(
+        "binance",
+        "crypto-prices",
+        BINANCE_URL,
+        BinanceFeed.capabilities,
+        BinanceFeed,
+        rest_url=BINANCE_REST_URL,
+        make_poll=BinanceTicker,
+        make_history=BinanceHistory,
     ),
 }
 

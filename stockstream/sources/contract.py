@@ -21,21 +21,30 @@ Offer = Callable[[Sequence[Tick]], bool]
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a venue's feed is like.
+    """What a venue's feed is like, and the limits that the supervisor keeps for it.
 
     ``kind`` says what its ticks are; at most ``symbols_per_connection`` are asked for on one connection; after
     ``silence_s`` without a frame, while `Feed.is_open`, a connection counts as dead. With a ``heartbeat`` frames come
     whether anything is traded or not; without one it may just be quiet, and is given more time after each silence.
-    At most ``connections`` may be open at a time with one credential (None: any number). Between two commands lie
-    ``command_every_s``.
+    A connection is renewed before ``lifetime_s`` (None: unlimited). At most ``connections`` may be open at a time with
+    one credential (None: any number). Between two commands lie ``command_every_s``, and at most ``attempts`` to connect
+    are made in ``attempts_window_s``. ``confirms``: each of `Feed.subscribe`'s frames is answered, and what it asks for
+    flows from that answer on (`Confirmed`). ``history_days`` of trades can be asked for later, 0 where none can.
     """
 
     kind: Literal["trades", "snapshots"]
     symbols_per_connection: int
     silence_s: float
+    has_trade_ids: bool = False
+    has_cumulative_volume: bool = False
+    history_days: int = 0
+    lifetime_s: float | None = None
+    command_every_s: float = 0.0
+    attempts: int | None = None
+    attempts_window_s: float = 300.0
+    confirms: bool = False
     heartbeat: bool = False
     connections: int | None = None
-    command_every_s: float = 0.0
 
 
 class PartlyBad(BadMessage):
@@ -62,6 +71,34 @@ class Location:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
+class Notice(BadMessage):
+    """A frame that carries no ticks, but tells something of its connection: `Feed.parse` raises it."""
+
+
+class Confirmed(Notice):
+    """The venue has done what was asked: the ticks of ``symbols`` flow from now on."""
+
+    def __init__(self, symbols: Sequence[str] = ()) -> None:
+        super().__init__(f"{len(symbols)} symbols confirmed")
+        self.symbols = symbols
+
+
+class Refused(Notice):
+    """The venue will not do what was asked, for a reason in its own words; ``symbols`` are those concerned."""
+
+    def __init__(self, reason: str, symbols: Sequence[str] = ()) -> None:
+        super().__init__(reason)
+        self.symbols = symbols
+
+
+class Ending(Notice):
+    """The venue will soon close this connection: another is to take its place before."""
+
+
+class Fatal(Notice):
+    """It is of no use to try again soon, for a reason in words for a user."""
+
+
 class Feed(Protocol):
     """One venue's protocol on one connection; may remember what that connection has asked for."""
 
@@ -79,7 +116,10 @@ class Feed(Protocol):
         ...
 
     def parse(self, frame: Frame, received_ms: int) -> list[Tick]:
-        """The ticks of a frame, none where it carries none; raises nothing but `BadMessage`, whatever the bytes."""
+        """The ticks of a frame, none where it carries none.
+
+        Raises nothing but `BadMessage`, whatever the bytes; one of `Notice` where the frame is about the connection.
+        """
         ...
 
     def is_open(self, now_ms: int) -> bool:
@@ -101,6 +141,21 @@ class Guarded(Protocol):
 
     async def locate(self) -> Location:
         """Where to connect now; asks the venue if it has to. Raises `NotAdmitted`."""
+        ...
+
+
+class Poll(Protocol):
+    """What a venue tells only when it is asked, beside its stream; it keeps the venue's limits by itself."""
+
+    every_s: float
+    """How often to ask."""
+
+    async def ticks(self, symbols: Sequence[str], now_ms: Callable[[], int]) -> list[Tick]:
+        """What is new of ``symbols``, received at ``now_ms()`` (epoch ms); raises `RequestFailed`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the venue."""
         ...
 
 

@@ -8,6 +8,7 @@ import ssl
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from stockstream.sources.contract import Feed, NotAdmitted
+from stockstream.sources.limits import retry_after_s
 
 _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (ConnectionRefusedError, "refused"),
@@ -18,8 +19,7 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (InvalidHandshake, "no WebSocket"),
     (OSError, "unreachable"),
 )
-_TOO_MANY_REQUESTS = 429
-_TOO_MANY_S, _LONGEST_S = 10.0, 3600.0
+_TOO_MANY_REQUESTS, _TOO_MANY_S = 429, 10.0
 
 
 def cause_of(error: Exception) -> str:
@@ -51,7 +51,7 @@ def asked_wait_s(error: Exception) -> float:
     """How long the venue wants to be left alone, by its ``Retry-After`` or because it has had too many requests."""
     if not isinstance(error, InvalidStatus):
         return 0.0
-    asked = error.response.headers.get_all("Retry-After")
-    if asked and asked[0].isascii() and asked[0].isdecimal():
-        return min(float(asked[0]), _LONGEST_S)
+    asked_s = retry_after_s(error.response.headers.get("Retry-After"))
+    if asked_s is not None:
+        return asked_s
     return _TOO_MANY_S if error.response.status_code == _TOO_MANY_REQUESTS else 0.0

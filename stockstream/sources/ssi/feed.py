@@ -46,7 +46,9 @@ class SsiFeed:
 
     name = SOURCE
     # How many symbols and connections a key may have is not published: one connection can take whole exchanges.
-    capabilities = Capabilities(kind="trades", symbols_per_connection=2000, silence_s=60.0, connections=1)
+    capabilities = Capabilities(
+        kind="trades", symbols_per_connection=2000, silence_s=60.0, has_cumulative_volume=True, connections=1
+    )
 
     def __init__(
         self,

@@ -46,7 +46,10 @@ def test_a_missing_file_of_symbols_fails() -> None:
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("symbol", "told"), [("BINANCE:BTCUSDT", "no source for"), ("two words", "no symbol")])
+@pytest.mark.parametrize(
+    ("symbol", "told"),
+    [("BINANCE:BTCUSDT", "belongs to binance"), ("NOWHERE:A", "no source for"), ("two words", "no symbol")],
+)
 def test_a_symbol_must_belong_to_the_source(symbol: str, told: str) -> None:
     result = run("yahoo", "--symbols", f"AAPL,{symbol}")
     assert result.exit_code == 1

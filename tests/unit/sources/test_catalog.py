@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from stockstream.errors import InvalidInput, InvalidSymbol
@@ -47,3 +49,28 @@ def test_settings_that_sources_take_exist() -> None:
     for source in SOURCES.values():
         source.make_feed(source.url, **Settings().chosen(source.settings))
         assert Settings().source_url(source.name) is None
+
+
+def test_the_guide_tells_of_every_source_what_it_is() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "adding-a-source.md").read_text(encoding="utf-8")
+    for source in SOURCES.values():
+        limits = source.capabilities
+        lifetime = "unlimited" if limits.lifetime_s is None else f"{limits.lifetime_s / 3600:g} h"
+        history = f"{limits.history_days:,} days" if limits.history_days else "none"
+        cells = (
+            f"`{source.name}`",
+            f"`{source.topic}`",
+            limits.kind,
+            f"{limits.symbols_per_connection:,}",
+            lifetime,
+            "yes" if limits.has_trade_ids else "no",
+            "yes" if limits.has_cumulative_volume else "no",
+            history,
+        )
+        assert f"| {' | '.join(cells)} |" in guide
+
+
+def test_what_is_renewed_has_trade_ids_and_what_has_a_past_says_how_much() -> None:
+    for source in SOURCES.values():
+        assert source.capabilities.lifetime_s is None or source.capabilities.has_trade_ids
+        assert (source.make_history is None) == (source.capabilities.history_days == 0)

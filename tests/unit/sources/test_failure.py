@@ -54,7 +54,7 @@ def test_what_only_a_human_can_mend_is_fatal() -> None:
         (InvalidStatus(Response(503, "", Headers({"Retry-After": "3"}))), 3.0),
         (InvalidStatus(Response(429, "", Headers())), 10.0),
         (InvalidStatus(Response(429, "", Headers({"Retry-After": "Fri, 27 Nov 2026 07:28:00 GMT"}))), 10.0),
-        (InvalidStatus(Response(429, "", Headers({"Retry-After": "9" * 30}))), 3600.0),
+        (InvalidStatus(Response(429, "", Headers({"Retry-After": "9" * 30}))), 259_200.0),
         (InvalidStatus(Response(503, "", Headers())), 0.0),
         (ConnectionRefusedError(), 0.0),
     ],
