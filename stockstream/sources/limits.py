@@ -18,10 +18,9 @@ _LONGEST_PAUSE_S = 3 * 86_400.0
 
 def retry_after_s(header: str | None) -> float | None:
     """The seconds of a ``Retry-After`` header; None if there is none, or none that can be read."""
-    try:
-        return min(max(float(header or ""), 0.0), _LONGEST_PAUSE_S)
-    except ValueError:
+    if header is None or not header.isascii() or not header.isdecimal():
         return None
+    return min(float(header), _LONGEST_PAUSE_S)
 
 
 class Window:

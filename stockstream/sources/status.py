@@ -39,6 +39,11 @@ class Status:
     symbols: dict[str, SymbolStatus] = field(default_factory=dict)
 
     @property
+    def troubles(self) -> list[str]:
+        """What is wrong now, in words for a user."""
+        return [text for text in (self.detail, self.refused, self.poll) if text]
+
+    @property
     def reconnects(self) -> int:
         """How often the connection was made again after it was lost; planned renewals are none."""
         return max(0, self.connections - 1)
