@@ -196,7 +196,10 @@ async def test_rubbish_is_counted_and_a_broken_trade_costs_itself_only(kafka: An
         ticks = await scene.stop()
         assert said(ticks) == told(scene.fake.tape.sent)
         assert sum(map(len, said(ticks).values())) == 2 * len(NAMES)
-        assert runner.status.bad_frames == scene.fake.tape.rubbish + 1
+        assert runner.status.bad_frames == scene.fake.tape.rubbish, (
+            "one of the rubbish is a refusal, and one frame broken"
+        )
+        assert "Something went wrong" in runner.status.refused
         assert scene.fake.accepted == 1
 
 
@@ -255,7 +258,8 @@ async def test_symbols_beyond_the_plan_get_the_error_text(kafka: Any, registry: 
         await wait_until_async(lambda: len(scene.fake.tape.errors) == 3, 20, "the errors")
         await scene.until_prints(50)
         ticks = await scene.stop()
-        assert runner.status.bad_frames == 3
+        assert runner.status.bad_frames == 0
+        assert "the venue refuses FINNHUB:NOSUCH: Finnhub says: 'Invalid symbol NOSUCH'" in caplog.text
         assert "Subscribing to too many symbols" in caplog.text
         assert set(said(ticks)) == set(SYMBOLS[:4])
 

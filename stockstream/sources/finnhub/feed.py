@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from stockstream.errors import BadMessage, SettingsError
 from stockstream.models import Tick
-from stockstream.sources.contract import Capabilities, Frame, Location, NotAdmitted, PartlyBad
+from stockstream.sources.contract import Capabilities, Frame, Location, NotAdmitted, PartlyBad, Refused
 from stockstream.sources.finnhub.parse import PREFIX, SOURCE, parse
 
 URL = "wss://ws.finnhub.io"
@@ -74,6 +74,9 @@ class FinnhubFeed:
             return parse(frame, received_ms)
         except PartlyBad as error:
             raise PartlyBad(self._discreet(error, frame), error.ticks) from None
+        except Refused as error:
+            told = self._discreet(error, frame)
+            raise Refused(told, error.symbols if told == str(error) else []) from None
         except BadMessage as error:
             raise BadMessage(self._discreet(error, frame)) from None
 

@@ -11,26 +11,27 @@ from __future__ import annotations
 
 from stockstream.errors import BadMessage
 from stockstream.models import Tick, is_symbol
-from stockstream.sources.contract import Frame, PartlyBad
+from stockstream.sources.contract import Frame, PartlyBad, Refused
 from stockstream.sources.reading import number, read_json, shown
 
 SOURCE, PREFIX = "finnhub", "FINNHUB:"
 """The name of the source, and what its symbols begin with here."""
 
+_INVALID = "Invalid symbol "
 _GREATEST_MS = 253_402_300_800_000  # year 10000
 
 
 def parse(frame: Frame, received_ms: int) -> list[Tick]:
     """The trades of a frame in their order, and its price updates as quotes; none of a ping. Raises `BadMessage` only.
 
-    An update has a volume of 0: nothing was traded. What Finnhub says is wrong is a `BadMessage` with its words.
+    An update has a volume of 0: nothing was traded. What Finnhub says is wrong is `Refused` with its words.
     """
     content = read_json(frame)
     kind = content.get("type") if isinstance(content, dict) else None
     if kind == "ping":
         return []
     if kind == "error":
-        raise BadMessage(f"Finnhub says: {shown(content.get('msg'))}")
+        raise _refusal(content.get("msg"))
     if kind != "trade":
         raise BadMessage(f"neither trades nor a ping: {shown(frame)}")
     data = content.get("data")
@@ -45,6 +46,11 @@ def parse(frame: Frame, received_ms: int) -> list[Tick]:
     if bad:
         raise PartlyBad(f"{len(data) - len(ticks)} of {len(data)} trades are none, the first: {bad}", ticks)
     return ticks
+
+
+def _refusal(said: object) -> Refused:
+    name = said.removeprefix(_INVALID) if isinstance(said, str) and said.startswith(_INVALID) else ""
+    return Refused(f"Finnhub says: {shown(said)}", [PREFIX + name] if is_symbol(PREFIX + name) and name else [])
 
 
 def _tick(trade: object, received_ms: int) -> Tick:

@@ -16,7 +16,7 @@ from typing import Any
 
 from stockstream.errors import BadMessage
 from stockstream.models import Tick, is_symbol
-from stockstream.sources.contract import Frame, PartlyBad
+from stockstream.sources.contract import Frame, PartlyBad, Refused
 from stockstream.sources.reading import number, read_json, shown
 
 SOURCE, PREFIX = "ssi", "SSI:"
@@ -42,7 +42,7 @@ def parse(frame: Frame, received_ms: int) -> list[Tick]:
     if not isinstance(content, dict):
         raise BadMessage(f"no JSON object: {shown(frame)}")
     if content.get("E"):
-        raise BadMessage(f"SSI refuses a command: {shown(content['E'])}")
+        raise Refused(f"SSI says: {shown(content['E'])}")
     messages = content.get("M", [])
     if not isinstance(messages, list):
         raise BadMessage(f"messages that are no list: {shown(frame)}")

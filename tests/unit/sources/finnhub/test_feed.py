@@ -9,7 +9,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 
 from stockstream.errors import BadMessage, SettingsError
-from stockstream.sources.contract import NotAdmitted, PartlyBad
+from stockstream.sources.contract import NotAdmitted, PartlyBad, Refused
 from stockstream.sources.finnhub.feed import URL, FinnhubFeed
 
 KEY = "kEy+with/odd=signs"
@@ -98,6 +98,9 @@ def test_an_error_that_repeats_the_key_does_not_show_it() -> None:
             with pytest.raises(BadMessage) as error:
                 feed().parse(frame, 1)
             assert "kEy" not in str(error.value)
+    with pytest.raises(Refused) as refused:
+        feed("kEy").parse('{"type":"error","msg":"Invalid symbol kEy"}', 1)
+    assert (refused.value.symbols, "kEy" in str(refused.value)) == ([], False)
     escaped = json.dumps({"type": "error", "msg": KEY}).replace("k", "\\u006b")
     with pytest.raises(BadMessage) as error:
         feed().parse(escaped, 1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stockstream.errors import BadMessage
 from stockstream.models import Tick
-from stockstream.sources.contract import PartlyBad
+from stockstream.sources.contract import PartlyBad, Refused
 from stockstream.sources.finnhub.parse import parse
 
 FRAMES = json.loads((Path(__file__).parents[3] / "data" / "finnhub" / "frames.json").read_text())
@@ -84,10 +84,11 @@ def test_numbers_come_as_they_are_written(price: float, size: int) -> None:
     assert (tick.price, tick.last_size) == (price, float(size))
 
 
-@pytest.mark.parametrize("name", ["too_many", "invalid"])
-def test_what_finnhub_says_is_wrong_is_passed_on(name: str) -> None:
-    with pytest.raises(BadMessage, match=FRAMES[name]["msg"]):
+@pytest.mark.parametrize(("name", "symbols"), [("too_many", []), ("invalid", ["FINNHUB:SYM"])])
+def test_what_finnhub_says_is_wrong_is_passed_on(name: str, symbols: list[str]) -> None:
+    with pytest.raises(Refused, match=FRAMES[name]["msg"]) as error:
         read(name)
+    assert error.value.symbols == symbols
 
 
 BROKEN: list[object] = [
