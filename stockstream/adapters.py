@@ -16,6 +16,8 @@ from stockstream.errors import SettingsError
 from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2, Tick
 from stockstream.models.schema import AvroSchema
 from stockstream.settings import Settings
+from stockstream.sources.catalog import Source
+from stockstream.sources.contract import Feed, History, Poll
 
 
 def connection_of(settings: Settings) -> Connection:
@@ -78,6 +80,28 @@ def policy_of(settings: Settings) -> Policy:
         settings.future_tolerance_s * 1000,
         {exchange: delay_s * 1000 for exchange, delay_s in settings.feed_delay_s.items()},
     )
+
+
+def feed_of(settings: Settings, source: Source, url: str | None = None) -> Feed:
+    """A feed for one connection to ``url``, or to where the settings say that the source is."""
+    return source.make_feed(url or settings.source_url(source.name) or source.url, **settings.chosen(source.settings))
+
+
+def poll_of(settings: Settings, source: Source) -> Poll | None:
+    """What the source is asked beside its stream; None if it has nothing to ask for, or the settings say never."""
+    every_s = settings.poll_interval_s(source.name)
+    if source.make_poll is None or not every_s:
+        return None
+    return source.make_poll(settings.source_rest_url(source.name) or source.rest_url, every_s)
+
+
+def history_of(settings: Settings, source: Source) -> History | None:
+    """What tells of the source's past, None if nothing does."""
+    if source.make_history is None:
+        return None
+    if source.rest_url:
+        return source.make_history(settings.source_rest_url(source.name) or source.rest_url)
+    return source.make_history(settings.source_url(source.name) or source.url)
 
 
 def subject_of(topic: str) -> str:

@@ -7,6 +7,7 @@ StockstreamError                  one line that says what is wrong and what to d
 │   ├── InvalidInterval           not one of ``1m``, ``5m``, ``1d``
 │   └── MalformedTrades           a trades file's line; carries its number
 ├── HistoryFailed                 a venue did not give what it was asked for of the past
+├── RequestFailed             a venue did not answer a request; says whether and when it may be asked again
 ├── BadMessage                    one message from a feed or topic cannot be decoded; counted, never fatal
 ├── Unreachable                   a server does not answer; passing, retried with back-off
 │   ├── BrokerUnreachable
@@ -58,6 +59,20 @@ class MalformedTrades(InvalidInput):
 
 class HistoryFailed(StockstreamError):
     """A venue did not give what it was asked for of the past."""
+
+
+class RequestFailed(StockstreamError):
+    """A venue did not answer a request.
+
+    ``is_fatal``: a human has to mend it first. ``retry_after_s`` is how long it wants to be left alone, if it said so,
+    and ``code`` its own number for what is wrong.
+    """
+
+    def __init__(
+        self, told: str, *, is_fatal: bool = False, retry_after_s: float | None = None, code: int | None = None
+    ) -> None:
+        super().__init__(told)
+        self.is_fatal, self.retry_after_s, self.code = is_fatal, retry_after_s, code
 
 
 class BadMessage(StockstreamError):

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiokafka.partitioner import murmur2
 
-from stockstream.adapters import subject_of, subscriptions_topic, tick_producer
+from stockstream.adapters import feed_of, history_of, poll_of, subject_of, subscriptions_topic, tick_producer
 from stockstream.agents import subscriptions as subscriptions_agent
 from stockstream.agents.ingest import Ingest
 from stockstream.agents.ingest_report import Report, Reporter
@@ -28,6 +28,7 @@ from stockstream.errors import BrokerUnreachable
 from stockstream.models import SUBSCRIPTION_SCHEMA, Subscription, Tick
 from stockstream.settings import Settings
 from stockstream.sources.catalog import SOURCES, Source, source_of
+from stockstream.sources.limits import attempts_of
 from stockstream.sources.runner import ConnectionRunner
 from stockstream.sources.status import Status
 from stockstream.sources.trade_ids import watching_ids
@@ -76,14 +77,16 @@ class Ingestion:
             now_ms=now_ms,
         )
         self._sources = [source for source in SOURCES.values() if source.topic in settings.tick_topics]
-        for source in self._sources:
-            source.make_feed(self._url(source))  # what is wrong with one is told before anything starts
+        # What is wrong with a source's settings is told before anything starts.
+        capabilities = {source.name: feed_of(settings, source).capabilities for source in self._sources}
         self.producers = {
             source.name: tick_producer(
                 settings, connection, settings.topic(source.topic), self._encode_tick(source), now_ms
             )
             for source in self._sources
         }
+        self._polls = {source.name: poll_of(settings, source) for source in self._sources}
+        self._attempts = {source.name: attempts_of(source.capabilities) for source in self._sources}
         reports = {
             name: Report(name, producer, partial(self._statuses, name), now_ms=now_ms)
             for name, producer in self.producers.items()
@@ -93,7 +96,8 @@ class Ingestion:
             self.subscriptions,
             self._liveness,
             emitters=self.producers,
-            symbols_per_connection=lambda name: SOURCES[name].capabilities.symbols_per_connection,
+            symbols_per_connection=lambda name: capabilities[name].symbols_per_connection,
+            connections=lambda name: capabilities[name].connections,
             make_runner=self._runner,
             partition_of=self._partition_of,
             owned=self._owned,
@@ -102,10 +106,11 @@ class Ingestion:
             now_ms=now_ms,
         )
         self._now_ms = now_ms
+        histories = {source.name: history_of(settings, source) for source in self._sources}
         self._histories = {
-            source.name: source.make_history()
-            for source in self._sources
-            if source.make_history is not None and settings.tick_schema != 1  # it cannot say that a hole is repaired
+            name: history
+            for name, history in histories.items()
+            if history is not None and settings.tick_schema != 1  # it cannot say that a hole is repaired
         }
         self.gaps = GapLedger(
             connection.aiokafka(),
@@ -180,6 +185,9 @@ class Ingestion:
         """Write what was received, and leave."""
         for producer in self.producers.values():
             await producer.close()
+        for poll in self._polls.values():
+            if poll is not None:
+                await poll.close()
         await self._sender.close()
         self._reporter.print_tables(sys.__stdout__)  # sys.stdout may have been turned into a logger
 
@@ -191,17 +199,16 @@ class Ingestion:
         producer = self.producers[source.name]
         emit, offer = watching_ids(source.capabilities, producer, self._now_ms)
         return ConnectionRunner(
-            source.make_feed(self._url(source)),
+            feed_of(self._settings, source),
             symbols,
             emit,
             now_ms=self._now_ms,
             offer=offer,
             name=str(connection),
             open_socket=source.open_socket,
+            attempts=self._attempts[source.name],
+            poll=self._polls[source.name],
         )
-
-    def _url(self, source: Source) -> str:
-        return self._settings.source_url(source.name) or source.url
 
     def _at_work(self) -> set[int]:
         """The partitions whose candles this worker makes."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from mode import Service
@@ -72,8 +73,12 @@ class Ingest(Service):
         has_peers: Callable[[], bool],
         reporter: Reporter,
         now_ms: Callable[[], int],
+        connections: Callable[[str], int | None] = lambda _: None,
     ) -> None:
-        """``owned`` are the partitions that are ours, None while they move; ``has_peers``: other workers run."""
+        """``owned`` are the partitions that are ours, None while they move; ``has_peers``: other workers run.
+
+        ``connections``: how many of a source may be open at a time, by all workers together; None: any number.
+        """
         super().__init__()
         self._subscriptions = subscriptions
         self._liveness = liveness
@@ -85,6 +90,8 @@ class Ingest(Service):
         self._has_peers = has_peers
         self._reporter = reporter
         self._now_ms = now_ms
+        self._connections = connections
+        self._left_out: dict[str, int] = {}
         self._held: dict[ConnectionId, _Held] = {}
         self._may_begin = asyncio.Event()
 
@@ -108,6 +115,9 @@ class Ingest(Service):
     async def on_stop(self) -> None:
         """Let go of everything, after others have taken over if there are any."""
         deadline_ms = self._now_ms() + _HAND_OVER_MS
+        await asyncio.gather(
+            *(self._close(connection) for connection in list(self._held) if self._is_limited(connection))
+        )
         while self._has_peers() and self._now_ms() < deadline_ms and not self._all_taken_over():
             await self._tell_alive()
             await asyncio.sleep(_LOOK_EVERY_S)
@@ -145,13 +155,33 @@ class Ingest(Service):
             if held.leave_by_ms is None:
                 held.leave_by_ms = self._now_ms() + _HAND_OVER_MS
             is_gone = connection not in self._allocated()
-            if is_gone or self._liveness.taken_over(connection) or self._now_ms() >= held.leave_by_ms:
+            # Where connections are counted the next owner gets none while we have ours.
+            if (
+                is_gone
+                or self._is_limited(connection)
+                or self._liveness.taken_over(connection)
+                or self._now_ms() >= held.leave_by_ms
+            ):
                 await self._close(connection, is_gone)
 
     def _allocated(self) -> Mapping[ConnectionId, Sequence[str]]:
         # Those of sources that no topic of ours is for are others' business.
         ours = [each for each in self._subscriptions.watched.values() if each.source in self._emitters]
-        return allocate(ours, self._symbols_per_connection)
+        allocated = allocate(ours, self._symbols_per_connection)
+        beyond = [each for each in allocated if each.number >= (self._connections(each.source) or inf)]
+        left_out = {each.source: 0 for each in beyond}
+        for each in beyond:
+            left_out[each.source] += len(allocated.pop(each))
+        for source, count in left_out.items():
+            if self._left_out.get(source) != count:
+                log.error(
+                    "%s: %d symbols are not watched, there is no room for them: unsubscribe others", source, count
+                )
+        self._left_out = left_out
+        return allocated
+
+    def _is_limited(self, connection: ConnectionId) -> bool:
+        return self._connections(connection.source) is not None
 
     def _open(self, connection: ConnectionId, symbols: Sequence[str]) -> None:
         runner = self._make_runner(connection, symbols)

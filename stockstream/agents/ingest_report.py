@@ -131,6 +131,7 @@ class Report:
         if states:
             streaming = sum(status.state == "streaming" for status in states)
             parts.insert(2, f"{streaming} of {len(states)} connections streaming")
+        parts += sorted({trouble for status in states for trouble in status.troubles})
         if counts.refused:
             parts.append(f"{counts.refused:,} control records and quotes left out, which tick_schema=1 cannot carry")
         if (p50_ms := latency.percentile_ms(50)) is not None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,11 +16,13 @@ from urllib.parse import urlsplit
 import click
 import httpx
 
-from stockstream.adapters import connection_of, registry_of
+from stockstream.adapters import connection_of, feed_of, registry_of
 from stockstream.broker.topics import find_topics
 from stockstream.cli.connect import subjects_of
-from stockstream.errors import StockstreamError
+from stockstream.errors import InvalidInput, StockstreamError
 from stockstream.settings import Settings
+from stockstream.sources.catalog import source_of
+from stockstream.sources.contract import Feed, Guarded, NotAdmitted
 
 _PATIENCE_S = 8.0
 _ATTEMPT_S = 5.0
@@ -55,6 +58,7 @@ async def examine(settings: Settings) -> list[Finding]:
         "schema registry": _registry(settings),
         "ClickHouse": _clickhouse(settings),
         "data directory": _data_dir(settings.data_dir),
+        **_keys(settings),
     }
     return list(await asyncio.gather(*(_checked(name, work) for name, work in checks.items())))
 
@@ -116,6 +120,24 @@ async def _clickhouse(settings: Settings) -> str:
     if answer.status_code != httpx.codes.OK:
         raise StockstreamError(f"ClickHouse at {where} answers {answer.status_code}: {text}")
     return f"{where}, version {text}"
+
+
+def _keys(settings: Settings) -> dict[str, Awaitable[str]]:
+    """A check of each source with symbols in the settings that asks for credentials."""
+    feeds: dict[str, Feed] = {}
+    for symbol in settings.all_symbols():
+        with suppress(InvalidInput):  # a symbol of no source is told by what is to watch it
+            source = source_of(symbol)
+            feeds[source.name] = feeds.get(source.name) or feed_of(settings, source)
+    return {f"{name}'s key": _key(feed) for name, feed in feeds.items() if isinstance(feed, Guarded)}
+
+
+async def _key(feed: Guarded) -> str:
+    try:
+        await feed.locate()
+    except NotAdmitted as error:
+        raise StockstreamError(str(error)) from error
+    return "set; no connection was tried, as one more may end those that are open"
 
 
 async def _data_dir(path: Path) -> str:

@@ -10,14 +10,17 @@ from typing import Any
 
 import click
 
+from stockstream.adapters import feed_of, poll_of
 from stockstream.agents.ingest_report import Report
 from stockstream.cli.connect import connected_producer, now_ms
 from stockstream.cli.ending import Ending
 from stockstream.cli.loop import resting_loop
 from stockstream.core.allocation import ConnectionId
 from stockstream.errors import InvalidInput, SettingsError
-from stockstream.settings import Settings, read_symbols, split
+from stockstream.settings import Settings, read_symbols, split, variable
 from stockstream.sources.catalog import SOURCES, Source, source_of
+from stockstream.sources.contract import Feed, Guarded
+from stockstream.sources.limits import attempts_of
 from stockstream.sources.runner import ConnectionRunner
 from stockstream.sources.sim.options import url_of
 from stockstream.sources.trade_ids import watching_ids
@@ -55,7 +58,8 @@ def command(
     venue.make_feed(url or venue.url)  # a URL of no use is told before anything is connected to
     wanted = _owned(venue, _wanted(settings, symbols, symbols_file))
     logging.getLogger("stockstream").setLevel(logging.INFO)
-    work = _produce(settings, venue, wanted, url or venue.url, report_every or settings.report_interval_s)
+    feeds = _feeds(settings, venue, len(wanted), url)
+    work = _produce(settings, venue, wanted, feeds, report_every or settings.report_interval_s)
     with asyncio.Runner(loop_factory=resting_loop) as runner:
         code = runner.run(work)
     click.get_current_context().exit(code)
@@ -82,21 +86,41 @@ def _owned(venue: Source, symbols: Sequence[str]) -> list[str]:
     return list(symbols)
 
 
-async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], url: str, report_every_s: float) -> int:
+def _feeds(settings: Settings, venue: Source, symbols: int, url: str | None) -> list[Feed]:
+    """As many as the symbols need; raises if the venue allows fewer, or needs a key that is not set."""
+    first = feed_of(settings, venue, url)
+    if isinstance(first, Guarded) and (lack := first.lacks()) is not None:
+        raise SettingsError(lack)
+    room = first.capabilities.symbols_per_connection
+    count = -(-symbols // room)
+    if count > (first.capabilities.connections or count):
+        taken, plan = room * (first.capabilities.connections or 1), f"{venue.name}_symbols"
+        more = f", or set {variable(plan)} to what your plan allows" if plan in venue.settings else ""
+        raise InvalidInput(f"{venue.name} takes {taken} symbols, not {symbols}: name fewer{more}")
+    return [first, *(feed_of(settings, venue, url) for _ in range(count - 1))]
+
+
+async def _produce(
+    settings: Settings, venue: Source, symbols: Sequence[str], feeds: Sequence[Feed], report_every_s: float
+) -> int:
     ending = Ending()
     producer = await connected_producer(settings, settings.topic(venue.topic))
+    poll, attempts = poll_of(settings, venue), attempts_of(venue.capabilities)
+    chunks = _chunks(symbols, feeds[0].capabilities.symbols_per_connection)
     runners = []
-    for number, chunk in enumerate(_chunks(symbols, venue.capabilities.symbols_per_connection)):
+    for number, (feed, chunk) in enumerate(zip(feeds, chunks, strict=True)):
         emit, offer = watching_ids(venue.capabilities, producer, now_ms)
         runners.append(
             ConnectionRunner(
-                venue.make_feed(url),
+                feed,
                 chunk,
                 emit,
                 now_ms=now_ms,
                 offer=offer,
                 name=str(ConnectionId(venue.name, number)),
                 open_socket=venue.open_socket,
+                attempts=attempts,
+                poll=poll,
             )
         )
     report = Report(venue.name, producer, lambda: [runner.status for runner in runners], now_ms=now_ms)
@@ -114,6 +138,8 @@ async def _produce(settings: Settings, venue: Source, symbols: Sequence[str], ur
     finally:
         for task in (reporting, waiting, *running):
             task.cancel()
+        if poll is not None:
+            await poll.close()
         unwritten = await producer.close(_FLUSH_S)
         report.print_table()
     return 1 if unwritten else ending.code

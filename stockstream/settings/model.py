@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -33,6 +33,7 @@ from stockstream.settings.types import (
     FeedDelays,
     FeedUrl,
     Host,
+    HttpUrl,
     LatencyBudget,
     LingerMs,
     LogLevel,
@@ -79,6 +80,9 @@ class Settings(BaseSettings):
     repair_enabled: bool = True
     yahoo_url: FeedUrl | None = None
     sim_url: SimUrl | None = None
+    binance_url: FeedUrl | None = None
+    binance_rest_url: HttpUrl | None = None
+    binance_ticker_interval_s: SecondsOrNone = 1.0
     report_interval_s: Seconds = 60.0
     log_every_ticks: CountOrNone = 0
     producer_linger_ms: LingerMs = 4.0
@@ -89,6 +93,12 @@ class Settings(BaseSettings):
     producer_shed_after_s: SecondsOrNone = 30.0
     api_key: SecretStr | None = None
     finnhub_api_token: SecretStr | None = None
+    finnhub_symbols: Count = 50
+    finnhub_url: FeedUrl | None = None
+    ssi_consumer_id: SecretStr | None = None
+    ssi_consumer_secret: SecretStr | None = None
+    ssi_url: HttpUrl | None = None
+    ssi_api_url: HttpUrl | None = None
     clickhouse_url: ClickHouseUrl = Field(default="http://localhost:8123", repr=False)
     clickhouse_database: Database = "stockstream"
     clickhouse_user: str | None = None
@@ -164,8 +174,21 @@ class Settings(BaseSettings):
 
     def source_url(self, source: str) -> str | None:
         """Where a source is, if not at its own address."""
-        url: str | None = getattr(self, f"{source}_url")
+        url: str | None = getattr(self, f"{source}_url", None)
         return url
+
+    def chosen(self, names: Iterable[str]) -> dict[str, Any]:
+        """The values of some settings by name; secrets stay wrapped."""
+        return {name: getattr(self, name) for name in names}
+
+    def source_rest_url(self, source: str) -> str | None:
+        """Where a source's REST interface is, if not at its own address."""
+        url: str | None = getattr(self, f"{source}_rest_url", None)
+        return url
+
+    def poll_interval_s(self, source: str) -> float:
+        """How often a source is asked for what it does not stream; 0 is never."""
+        return float(getattr(self, f"{source}_ticker_interval_s", 0.0))
 
     @property
     def clickhouse_login_url(self) -> str:
@@ -209,6 +232,8 @@ class Settings(BaseSettings):
         taken = OWN_TOPICS.intersection(self.tick_topics)
         if taken:
             raise ValueError(f"tick_topics must not hold {', '.join(sorted(taken))}: stockstream writes there")
+        if "token=" in (self.finnhub_url or ""):
+            raise ValueError("finnhub_url holds a token: put that into FINNHUB_API_TOKEN instead")
         if self.clickhouse_user is not None and "@" in urlsplit(self.clickhouse_url).netloc:
             raise ValueError("clickhouse_user is set, and clickhouse_url names a user too: keep one of them")
         if self.clickhouse_password is not None and self.clickhouse_user is None:

@@ -15,7 +15,8 @@ from stockstream.errors import SettingsError
 
 PREFIX = "STOCKSTREAM_"
 CONFIG = "STOCKSTREAM_CONFIG"
-_SHARED = {"schema_registry_url", "symbols", "clickhouse_url", "finnhub_api_token"}
+_SHARED = {"schema_registry_url", "symbols", "clickhouse_url"}
+_SHARED |= {"finnhub_api_token", "ssi_consumer_id", "ssi_consumer_secret"}
 _NOT_OURS = ("STOCKSTREAM_PORT", "STOCKSTREAM_SERVICE_", "STOCKSTREAM_TEST_")
 
 

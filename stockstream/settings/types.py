@@ -96,7 +96,8 @@ Database = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,1
 Servers = Annotated[str, AfterValidator(_servers)]
 FeedUrl = Annotated[str, _url("ws", "wss")]
 SimUrl = Annotated[str, AfterValidator(_sim_url)]
-RegistryUrl = Annotated[str, _url("http", "https")]
+HttpUrl = Annotated[str, _url("http", "https")]
+RegistryUrl = HttpUrl
 ClickHouseUrl = Annotated[str, _url("http", "https", "chdb")]
 SecurityProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)]
 SaslMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(_upper)]

@@ -8,11 +8,20 @@ from typing import Any
 
 from stockstream.errors import InvalidInput
 from stockstream.models import check_symbol
-from stockstream.sources.contract import Capabilities, Feed, History
+from stockstream.sources.binance.feed import URL as BINANCE_URL
+from stockstream.sources.binance.feed import BinanceFeed
+from stockstream.sources.binance.history import BinanceHistory
+from stockstream.sources.binance.rest import URL as BINANCE_REST_URL
+from stockstream.sources.binance.ticker import BinanceTicker
+from stockstream.sources.contract import Capabilities, Feed, History, Poll
+from stockstream.sources.finnhub.feed import URL as FINNHUB_URL
+from stockstream.sources.finnhub.feed import FinnhubFeed
 from stockstream.sources.runner import Socket
-from stockstream.sources.sim.feed import SimFeed
+from stockstream.sources.sim.feed import SimFeed, SimHistory
 from stockstream.sources.sim.options import URL as SIM_URL
 from stockstream.sources.sim.stream import open_stream
+from stockstream.sources.ssi.feed import URL as SSI_URL
+from stockstream.sources.ssi.feed import SsiFeed
 from stockstream.sources.yahoo.feed import URL as YAHOO_URL
 from stockstream.sources.yahoo.feed import YahooFeed
 
@@ -21,22 +30,55 @@ from stockstream.sources.yahoo.feed import YahooFeed
 class Source:
     """A venue: ``topic`` without prefix, ``url`` by default, and ``make_feed`` for one connection to a URL.
 
-    ``open_socket`` connects where that is not by a WebSocket; ``make_history`` asks for its past trades, None where it
-    tells none.
+    ``settings`` are the names of those that ``make_feed`` is given too, as keywords. ``open_socket`` connects where
+    that is not by a WebSocket. Where it has more than a stream, ``rest_url`` is where that is by default; ``make_poll`` makes
+    what is asked beside the stream, every so many seconds. ``make_history`` makes what tells of the past, from the
+    ``rest_url`` if there is one, else from the ``url``.
     """
 
     name: str
     topic: str
     url: str
     capabilities: Capabilities
-    make_feed: Callable[[str], Feed]
+    make_feed: Callable[..., Feed]
+    settings: tuple[str, ...] = ()
     open_socket: Callable[[str], Coroutine[Any, Any, Socket]] | None = None
-    make_history: Callable[[], History] | None = None
+    rest_url: str = ""
+    make_poll: Callable[[str, float], Poll] | None = None
+    make_history: Callable[[str], History] | None = None
 
 
 SOURCES = {
     "yahoo": Source("yahoo", "yfinance", YAHOO_URL, YahooFeed.capabilities, YahooFeed),
-    "sim": Source("sim", "sim", SIM_URL, SimFeed.capabilities, SimFeed, open_stream),
+    "sim": Source(
+        "sim", "sim", SIM_URL, SimFeed.capabilities, SimFeed, open_socket=open_stream, make_history=SimHistory
+    ),
+    "finnhub": Source(
+        "finnhub",
+        "finnhub_market",
+        FINNHUB_URL,
+        FinnhubFeed.capabilities,
+        FinnhubFeed,
+        ("finnhub_api_token", "finnhub_symbols"),
+    ),
+    "ssi": Source(
+        "ssi",
+        "vn-market",
+        SSI_URL,
+        SsiFeed.capabilities,
+        SsiFeed,
+        ("ssi_api_url", "ssi_consumer_id", "ssi_consumer_secret"),
+    ),
+    "binance": Source(
+        "binance",
+        "crypto-prices",
+        BINANCE_URL,
+        BinanceFeed.capabilities,
+        BinanceFeed,
+        rest_url=BINANCE_REST_URL,
+        make_poll=BinanceTicker,
+        make_history=BinanceHistory,
+    ),
 }
 
 
@@ -47,6 +89,8 @@ def source_of(symbol: str) -> Source:
     """
     prefix, colon, _ = check_symbol(symbol).partition(":")
     source = SOURCES.get(prefix.lower() if colon else "yahoo")
+    if source is not None and colon and prefix != prefix.upper():
+        raise InvalidInput(f"no source for {symbol}: it is written {symbol.replace(prefix, prefix.upper(), 1)}")
     if source is None or (colon and source.name == "yahoo"):
         raise InvalidInput(f"no source for {symbol}: there is none called {prefix} (there are: {', '.join(SOURCES)})")
     return source

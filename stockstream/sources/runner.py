@@ -6,74 +6,46 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from functools import partial
+from typing import Any, TypeVar, cast
 
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from stockstream.core.backoff import full_jitter
-from stockstream.errors import BadMessage, InvalidInput
+from stockstream.errors import InvalidInput
 from stockstream.models import Tick
-from stockstream.sources.contract import Emit, Feed, Offer
+from stockstream.sources.contract import Emit, Feed, Offer, Poll
 from stockstream.sources.coverage import Coverage
-from stockstream.sources.failure import cause_of, fatal_reason
-from stockstream.sources.status import State, Status, SymbolStatus, Throttle
-from stockstream.sources.stream import FrameStream
+from stockstream.sources.failure import asked_wait_s, cause_of, fatal_reason
+from stockstream.sources.intake import Intake
+from stockstream.sources.limits import Pace, Window, attempts_of
+from stockstream.sources.line import Line, Socket, Timing
+from stockstream.sources.opening import open_websocket
+from stockstream.sources.polling import Poller
+from stockstream.sources.renewal import Renewal
+from stockstream.sources.status import State, Status, SymbolStatus
+from stockstream.sources.watchdog import Watchdog
+
+__all__ = ["ConnectionRunner", "EmitFailed", "Socket", "Timing"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_TELL_EVERY_S = 60.0
-_LONGEST_PATIENCE = 16
-_SAME_MOMENT_MS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long to wait for what, in seconds.
-
-    A connection that lasted ``healthy_s`` starts the back-off anew; one that was quiet for ``ping_after_s`` is asked
-    for a sign of life; ``fatal_retry_s`` is the pace at which what only a human can mend is tried again.
-    """
-
-    connect_s: float = 10.0
-    close_s: float = 3.0
-    backoff_base_s: float = 0.5
-    backoff_cap_s: float = 30.0
-    healthy_s: float = 60.0
-    watch_every_s: float = 1.0
-    ping_after_s: float = 20.0
-    pong_within_s: float = 20.0
-    fatal_retry_s: float = 300.0
-
-
-class Socket(Protocol):
-    """What the runner needs of a `FrameStream`; all of it may raise `ConnectionClosed`."""
-
-    take: Callable[[list[bytes]], bool] | None
-    """May take messages as they arrive, before `receive` returns them; says whether it did."""
-
-    async def receive(self) -> list[bytes]:
-        """The messages that have arrived, at least one; raises only when all of them have been taken."""
-        ...
-
-    async def send(self, message: str) -> None:
-        """Send a text message."""
-        ...
-
-    async def ping(self) -> Awaitable[float]:
-        """Send a ping; what it returns ends with the pong."""
-        ...
-
-    async def close(self) -> None:
-        """Close in good order, within a time limit of its own; does not raise."""
-        ...
-
 
 class EmitFailed(RuntimeError):
     """What takes the ticks has failed: not the venue's fault, so not retried here."""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How an attempt ended: the cause, why it is fatal if it is, how long it lasted, how long to leave the venue be."""
+
+    cause: str = "stopped"
+    fatal: str | None = None
+    lasted_s: float = 0.0
+    pause_s: float = 0.0
 
 
 class ConnectionRunner:
@@ -82,7 +54,8 @@ class ConnectionRunner:
     The frames that arrive together are parsed and awaited into ``emit`` before more are read. ``now_ms`` (epoch ms)
     stamps ticks and control records; ``offer``, if given, takes ticks without a task being woken up for them, whenever
     nothing has to be waited for; ``steady_s`` and ``sleep`` measure waiting; ``open_socket`` connects to a URL;
-    ``name`` is the connection's in the log, the feed's if there is none.
+    ``name`` is the connection's in the log, the feed's if there is none. Runners that share an address share
+    ``attempts``; ``poll`` is what the venue is asked beside its stream.
     """
 
     def __init__(
@@ -96,6 +69,8 @@ class ConnectionRunner:
         name: str | None = None,
         timing: Timing | None = None,
         open_socket: Callable[[str], Coroutine[Any, Any, Socket]] | None = None,
+        attempts: Window | None = None,
+        poll: Poll | None = None,
         steady_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
         rng: random.Random | None = None,
@@ -107,19 +82,40 @@ class ConnectionRunner:
         self._offer = offer
         self._name = name or feed.name
         self._offer_error: EmitFailed | None = None
-        self._open = open_socket or self._open_websocket
+        self._open = open_socket or (lambda _: open_websocket(feed, self._timing.connect_s, self._timing.close_s))
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+        limits = feed.capabilities
+        self._attempts = attempts or attempts_of(limits, steady_s, sleep)
         self._coverage = Coverage(feed.name)
-        self._socket: Socket | None = None
+        self._lines: list[Line] = []  # all that are open: the one in use, and the one that is to replace it
+        self._line: Line | None = None
         self._turn = asyncio.Lock()  # control records and ticks must not overtake each other
         self._stopping = asyncio.Event()
         self._is_emitting = False
-        self._is_taking = False  # frames are out of the socket's hands and not emitted yet
-        self._verdict: str | None = None
-        self._silences = 0
-        self._frame_ms = self._alive_ms = 0
-        self._frame_s = self._alive_s = 0.0
-        self._bad, self._unasked = Throttle(_TELL_EVERY_S, steady_s), Throttle(_TELL_EVERY_S, steady_s)
+        self._watchdog = Watchdog(
+            feed, self._timing, is_busy=lambda: self._is_emitting, now_ms=now_ms, steady_s=steady_s, sleep=sleep
+        )
+        self._renewal = Renewal(
+            self._name,
+            limits.lifetime_s,
+            self._timing,
+            self.status,
+            open_line=self._open_line,
+            drop=self._drop,
+            steady_s=steady_s,
+            sleep=sleep,
+            rng=self._rng,
+        )
+        self._poller = None if poll is None else Poller(poll, self.status, self._take_polled, now_ms, self._sleep)
+        self._intake = Intake(
+            feed,
+            self.status,
+            self._coverage,
+            self._name,
+            on_answer=self._stream_if_ready,
+            on_tick=self._watchdog.reassure,
+            steady_s=steady_s,
+        )
         self._want(symbols)
 
     @property
@@ -129,50 +125,65 @@ class ConnectionRunner:
 
     async def run(self) -> None:
         """Keep the connection up until `stop`; raises only `EmitFailed`."""
+        keeping = asyncio.create_task(self._keep_up())
+        tasks = {keeping} if self._poller is None else {keeping, asyncio.create_task(self._poller.run(self._name))}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                if not task.done():
+                    task.cancel()
+            await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
+        self._enter("stopped")
+
+    async def _keep_up(self) -> None:
         delays = self._delays()
         while not self._stopping.is_set():
-            cause, reason, lasted_s = await self._attempt()
+            end = await self._attempt()
             if self._stopping.is_set():
                 break
-            if lasted_s >= self._timing.healthy_s:
+            if end.lasted_s >= self._timing.healthy_s:
                 delays = self._delays()
-            if reason is None:
-                wait_s = next(delays)
-                self._enter("waiting", cause)
-                log.warning("%s: %s; trying again in %.1f s", self._name, cause, wait_s)
+            if end.fatal is None:
+                wait_s = max(next(delays), end.pause_s)
+                self._enter("waiting", end.cause)
+                log.warning("%s: %s; trying again in %.1f s", self._name, end.cause, wait_s)
             else:
-                wait_s = self._timing.fatal_retry_s
-                self._enter("failed", reason)
-                log.error("%s: %s; trying again in %.0f s", self._name, reason, wait_s)
+                wait_s = end.pause_s or self._timing.fatal_retry_s
+                self._enter("failed", end.fatal)
+                log.error("%s: %s; trying again in %.0f s", self._name, end.fatal, wait_s)
             await self._unless_stopped(self._sleep(wait_s))
-        self._enter("stopped")
 
     async def stop(self) -> None:
         """Close the connection in good order; what arrived before is still emitted, then `run` returns."""
         self._stopping.set()
-        if self._socket is not None:
-            await self._socket.close()
+        await asyncio.gather(*(line.socket.close() for line in list(self._lines)))
 
     async def add(self, symbols: Sequence[str]) -> None:
         """Subscribe more symbols, at once if there is a connection; raises `InvalidInput` if there is no room."""
-        async with self._turn:
-            new = self._want(symbols)
-            if self._socket is not None and new:
-                try:
-                    await self._subscribe(self._socket, new)
-                except ConnectionClosed as error:
-                    log.info("%s: %s while subscribing: done on the next connection", self._name, cause_of(error))
+        new = self._want(symbols)
+        if not new:
+            return
+        for line in list(self._lines):
+            try:
+                await self._ask(line, new)
+            except ConnectionClosed as error:
+                log.info("%s: %s while subscribing: done on the next connection", self._name, cause_of(error))
 
     async def remove(self, symbols: Sequence[str]) -> None:
         """Unsubscribe symbols; what still arrives of them is not passed on."""
         async with self._turn:
             gone = [symbol for symbol in symbols if self.status.symbols.pop(symbol, None) is not None]
             self._coverage.removed(gone)
-            if self._socket is None or not gone:
-                return
+        if not gone:
+            return
+        for line in list(self._lines):
+            line.answered(gone)
             try:
-                for frame in self.feed.unsubscribe(gone):
-                    await self._socket.send(frame)
+                await line.say(self.feed.unsubscribe(gone), self._steady_s)
             except ConnectionClosed as error:
                 log.info("%s: %s while unsubscribing: no longer needed", self._name, cause_of(error))
 
@@ -183,121 +194,176 @@ class ConnectionRunner:
         self.status.symbols.update({symbol: SymbolStatus() for symbol in new})
         return new
 
-    async def _attempt(self) -> tuple[str, str | None, float]:
-        """One connection to its end: the cause of that, why it is fatal if it is, and how long it lasted (s)."""
+    async def _attempt(self) -> _End:
+        """One connection to its end, those that take its place included."""
         self._enter("connecting", self.status.detail)
-        self._verdict = None
-        opened_s = None
+        self._line = None
         try:
-            opened = await self._unless_stopped(self._open(self.feed.url))
-            if opened is None:
-                return "stopped", None, 0.0
-            opened_s = self._steady_s()
-            await self._use(opened)
-            return "stopped", None, 0.0
+            opened = await self._unless_stopped(self._connect())
+            if opened is not None:
+                await self._use(opened)
+            return _End()
         except (OSError, WebSocketException) as error:
-            cause = self._verdict or cause_of(error)
-            # Pongs prove that nothing was lost on the way, not that a silent venue had nothing to say.
-            self._coverage.lost(self._frame_ms if cause == "silent" else self._alive_ms, cause)
-            lasted_s = 0.0 if opened_s is None else self._steady_s() - opened_s
-            return cause, fatal_reason(self.feed, error), lasted_s
+            return self._ended(error, self._line)
+
+    def _ended(self, error: Exception, line: Line | None) -> _End:
+        """What is to be said of the end of ``line``, or of an attempt that led to none."""
+        fatal = fatal_reason(self.feed, error)
+        if line is None:
+            self._coverage.lost(0, cause_of(error))
+            return _End(cause_of(error), fatal, pause_s=asked_wait_s(error))
+        cause = line.verdict or cause_of(error)
+        # Pongs prove that nothing was lost on the way, not that a silent venue had nothing to say.
+        self._coverage.lost(line.frame_ms if cause == "silent" else line.alive_ms, cause)
+        return _End(cause, line.fatal or fatal, self._steady_s() - line.opened_s)
+
+    async def _connect(self) -> Socket:
+        await self._attempts.turn()
+        try:
+            return await self._open(self.feed.url)
+        except WebSocketException as error:
+            self._attempts.hold(asked_wait_s(error))
+            raise
 
     async def _use(self, opened: Socket) -> None:
-        """Subscribe everything, then read until the connection ends, which raises."""
-        watch = None
+        """Subscribe everything, then read until the connection and those after it end, which raises."""
         try:
-            async with self._turn:
-                self._socket, self._is_taking = opened, False
-                await self._subscribe(opened, list(self.status.symbols))
-                self._heard(self._now_ms())
+            self._line = line = self._made(opened)
+            await self._begin(line)
+            self._stream_if_ready(line)
+            await self._serve(line)
+        except asyncio.CancelledError:
+            for each in self._lines:
+                if each.reader is not None:
+                    each.reader.cancel()
+            raise
+        finally:
+            for each in list(self._lines):
+                await self._drop(each)
+
+    async def _serve(self, line: Line) -> None:
+        while True:
+            reader = cast("asyncio.Task[None]", line.reader)
+            renewing = asyncio.create_task(self._renewal.successor(line))
+            try:
+                await asyncio.wait((reader, renewing), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not renewing.done():
+                    renewing.cancel()
+                    await asyncio.wait((renewing,))
+            if renewing.cancelled():
+                reader.result()  # raises what ended it
+            self._line, old = renewing.result(), line
+            self.status.renewals += 1
+            log.info("%s: renewed after %.0f s", self._name, self._steady_s() - old.opened_s)
+            await self._drop(old)
+            line = self._line
+
+    def _made(self, opened: Socket) -> Line:
+        every_s = self.feed.capabilities.command_every_s
+        line = Line(opened, Pace(every_s, steady_s=self._steady_s, sleep=self._sleep), self._steady_s())
+        line.heard(self._now_ms(), self._steady_s())
+        self._lines.append(line)
+        return line
+
+    async def _open_line(self) -> Line:
+        """Another connection beside the one in use, with everything asked for on it."""
+        line = self._made(await self._connect())
+        try:
+            await self._begin(line)
+        except BaseException:
+            await self._drop(line)
+            raise
+        return line
+
+    async def _begin(self, line: Line) -> None:
+        """Ask for everything on a new line, and have it read and watched."""
+        if self.feed.capabilities.confirms:
+            self._attend(line)
+            await self._ask(line, list(self.status.symbols))
+        else:
+            await self._ask(line, list(self.status.symbols))
+            self._attend(line)
+
+    def _attend(self, line: Line) -> None:
+        line.heard(self._now_ms(), self._steady_s())
+        line.reader = asyncio.create_task(self._read(line))
+        line.watch = asyncio.create_task(self._watchdog.watch(line))
+        if self._offer is not None:
+            line.socket.take = partial(self._take_at_once, line)
+
+    async def _drop(self, line: Line) -> None:
+        """Close a line; what arrived on it before is still emitted."""
+        if line.watch is not None:
+            line.watch.cancel()
+        await line.socket.close()
+        self._lines.remove(line)
+        if line.reader is None:
+            return
+        await asyncio.wait((line.reader,))
+        if not line.reader.cancelled() and isinstance(error := line.reader.exception(), EmitFailed):
+            raise error
+
+    async def _ask(self, line: Line, symbols: Sequence[str]) -> None:
+        """Subscribe symbols on a line; covered they are from then on, or when the venue confirms it."""
+        if self.feed.capabilities.confirms:
+            if symbols:
+                line.unconfirmed.update(symbols)
+                line.asked_s = self._steady_s()
+                await line.say(self.feed.subscribe(symbols, self._now_ms()), self._steady_s)
+            return
+        async with self._turn:
+            if not (symbols := [symbol for symbol in symbols if symbol in self.status.symbols]):
+                return
+            await line.say(self.feed.subscribe(symbols, self._now_ms()), self._steady_s)
+            await self._give(self._intake.covered(symbols, self._now_ms()))  # paced commands take their time
+
+    def _stream_if_ready(self, line: Line) -> None:
+        if line is self._line and self.status.state == "connecting" and not line.unconfirmed:
             self.status.connections += 1
             self._enter("streaming")
             log.info("%s: %d symbols subscribed at %s", self._name, len(self.status.symbols), self.feed.url)
-            if self._stopping.is_set():
-                return
-            watch = asyncio.create_task(self._watch(opened))
-            if self._offer is not None:
-                opened.take = self._take_at_once
-            while True:
-                # As bytes: a text that is no UTF-8 is a bad frame, and not the end of the connection.
-                frames = await opened.receive()
-                self._is_taking = True
-                async with self._turn:
-                    await self._take(frames)
-                self._is_taking = False
-        finally:
-            self._socket = None
-            if watch is not None:
-                watch.cancel()
-            await opened.close()
 
-    async def _subscribe(self, opened: Socket, symbols: Sequence[str]) -> None:
-        if not symbols:
-            return
-        now_ms = self._now_ms()
-        for frame in self.feed.subscribe(symbols, now_ms):
-            await opened.send(frame)
-        await self._give(self._coverage.subscribed(symbols, now_ms))
+    async def _read(self, line: Line) -> None:
+        while True:
+            # As bytes: a text that is no UTF-8 is a bad frame, and not the end of the connection.
+            frames = await line.socket.receive()
+            line.is_taking = True
+            async with self._turn:
+                await self._take(line, frames)
+            line.is_taking = False
 
-    async def _take(self, frames: Sequence[bytes]) -> None:
+    async def _take(self, line: Line, frames: Sequence[bytes]) -> None:
         if self._offer_error is not None:
             raise self._offer_error
         received_ms = self._now_ms()
-        known = self._parse(frames, received_ms)
+        known = self._intake.parse(line, frames, received_ms)
         if known:
             await self._give(known)
-        self._heard(received_ms)
+        # The steady time is that of now: waiting for Kafka is not the venue's silence.
+        line.heard(received_ms, self._steady_s())
 
-    def _take_at_once(self, frames: Sequence[bytes]) -> bool:
+    def _take_at_once(self, line: Line, frames: Sequence[bytes]) -> bool:
         """Take frames as they arrive, unless somebody has to be waited for; then they stay where they are."""
         offer = self._offer
-        if offer is None or self._is_taking or self._turn.locked() or self._offer_error is not None or not offer(()):
+        if offer is None or line.is_taking or self._turn.locked() or self._offer_error is not None or not offer(()):
             return False
         received_ms = self._now_ms()
-        known = self._parse(frames, received_ms)
+        known = self._intake.parse(line, frames, received_ms)
         try:
             offer(known)
         except Exception as error:
             self._offer_error = self._emit_failed(error)
             return False
-        self._heard(received_ms)
+        line.heard(received_ms, self._steady_s())
         return True
 
-    def _parse(self, frames: Sequence[bytes], received_ms: int) -> list[Tick]:
-        parse = self.feed.parse
-        self.status.frames += len(frames)
-        known: list[Tick] = []
-        for frame in frames:
-            try:
-                ticks = parse(frame, received_ms)
-            except BadMessage as error:
-                self._tell_bad(error)
-                continue
-            for tick in ticks:
-                if self._is_known(tick, received_ms):
-                    known.append(tick)
-        return known
-
-    def _tell_bad(self, error: BadMessage) -> None:
-        self.status.bad_frames += 1
-        if (count := self._bad.due()) is not None:
-            log.warning("%s: %d bad frames, the last: %s", self._name, count, error)
-
-    def _is_known(self, tick: Tick, received_ms: int) -> bool:
-        seen = self.status.symbols.get(tick.symbol)
-        if seen is None:
-            self.status.unasked += 1
-            if (count := self._unasked.due()) is not None:
-                log.warning("%s: %d ticks that nobody asked for, the last of %s", self._name, count, tick.symbol)
-            return False
-        if 0 <= seen.received_ms - received_ms < _SAME_MOMENT_MS:
-            # Snapshots of one second are ordered by their reception: two of a symbol must not share a millisecond.
-            tick.producer_timestamp = received_ms = seen.received_ms + 1
-        seen.ticks += 1
-        seen.event_ms, seen.received_ms = tick.event_time, received_ms
-        if self._silences and tick.kind != "quote":
-            self._silences = 0
-        return True
+    async def _take_polled(self, ticks: Sequence[Tick]) -> None:
+        async with self._turn:
+            received_ms = self._now_ms()
+            known = [tick for tick in ticks if self._intake.knows(tick, received_ms)]
+            if known:
+                await self._give(known)
 
     async def _give(self, ticks: Sequence[Tick]) -> None:
         self._is_emitting = True
@@ -311,48 +377,6 @@ class ConnectionRunner:
     def _emit_failed(self, error: Exception) -> EmitFailed:
         return EmitFailed(f"the ticks of {self.feed.name} are not taken: {error!r}")
 
-    def _heard(self, received_ms: int) -> None:
-        # The steady times are those of now: waiting for Kafka is not the venue's silence.
-        self._frame_ms = self._alive_ms = received_ms
-        self._frame_s = self._alive_s = self._steady_s()
-
-    async def _watch(self, opened: Socket) -> None:
-        """Close a connection that is silent while the venue is open, or does not answer a ping."""
-        while self._verdict is None:
-            await self._sleep(self._timing.watch_every_s)
-            if self._is_emitting:
-                continue
-            now_s = self._steady_s()
-            if not self.feed.is_open(self._now_ms()):
-                self._frame_s = now_s
-            patience_s = self.feed.capabilities.silence_s * min(2**self._silences, _LONGEST_PATIENCE)
-            if now_s - self._frame_s >= patience_s:
-                # Perhaps its symbols are just not traded: wait longer the next time, until a tick comes.
-                self._silences += 1
-                self._verdict = "silent"
-            elif now_s - self._alive_s >= self._timing.ping_after_s and not await self._answers(opened):
-                self._verdict = "unresponsive"
-        await opened.close()
-
-    async def _answers(self, opened: Socket) -> bool:
-        """Whether a pong, a frame or the connection's own end comes in time."""
-        frames = self.status.frames
-        try:
-            pong = asyncio.ensure_future(await opened.ping())
-        except ConnectionClosed:
-            return True
-        timer = asyncio.ensure_future(self._sleep(self._timing.pong_within_s))
-        try:
-            await asyncio.wait((pong, timer), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-        if not pong.done():
-            pong.cancel()
-            return self._is_emitting or self.status.frames > frames
-        if not pong.cancelled() and pong.exception() is None:
-            self._alive_ms, self._alive_s = self._now_ms(), self._steady_s()
-        return True
-
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What ``work`` returns, or None when `stop` is called before."""
         task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
@@ -363,18 +387,6 @@ class ConnectionRunner:
             stop.cancel()
             task.cancel()
             await asyncio.wait((task, stop))
-
-    async def _open_websocket(self, url: str) -> FrameStream:
-        # Frames are small: compression would cost more than it saves. Pings are ours: Kafka's slowness must not count.
-        opened = await connect(
-            url,
-            compression=None,
-            open_timeout=self._timing.connect_s,
-            close_timeout=self._timing.close_s,
-            ping_interval=None,
-            create_connection=FrameStream,
-        )
-        return cast(FrameStream, opened)
 
     def _delays(self) -> Iterator[float]:
         return full_jitter(self._timing.backoff_base_s, self._timing.backoff_cap_s, self._rng)

@@ -22,21 +22,30 @@ class SymbolStatus:
 class Status:
     """What a connection is doing since ``since_ms``; ``detail`` says what went wrong, if anything did.
 
-    ``symbols`` are those that are wanted. ``unasked`` counts ticks of others, which are not passed on.
+    ``symbols`` are those that are wanted. ``unasked`` counts ticks of others, which are not passed on. ``refused`` says
+    why the venue would not give what it was asked for, ``poll`` what is wrong with what is asked for beside the stream.
     """
 
     state: State = "connecting"
     since_ms: int = 0
     detail: str = ""
     connections: int = 0
+    renewals: int = 0
+    refused: str = ""
+    poll: str = ""
     frames: int = 0
     bad_frames: int = 0
     unasked: int = 0
     symbols: dict[str, SymbolStatus] = field(default_factory=dict)
 
     @property
+    def troubles(self) -> list[str]:
+        """What is wrong now, in words for a user."""
+        return [text for text in (self.detail, self.refused, self.poll) if text]
+
+    @property
     def reconnects(self) -> int:
-        """How often the connection was made again."""
+        """How often the connection was made again after it was lost; planned renewals are none."""
         return max(0, self.connections - 1)
 
 

@@ -201,10 +201,10 @@ class System:
         admin = admin_client(self.bootstrap)
         return len(admin.describe_consumer_groups([group], request_timeout=_KAFKA_TIMEOUT_S)[group].result().members)
 
-    def tick_log(self) -> dict[int, list[tuple[int, Tick]]]:
-        """The (offset, tick) of each partition of the tick topic."""
+    def tick_log(self, topic: str = "yfinance") -> dict[int, list[tuple[int, Tick]]]:
+        """The (offset, tick) of each partition of a tick topic."""
         log: dict[int, list[tuple[int, Tick]]] = {}
-        records = self.topics.read(self.topic("yfinance"))
+        records = self.topics.read(self.topic(topic))
         ticks = asyncio.run(self.decode([record.value or b"" for record in records], Tick, TICK_SCHEMA_V2))
         for record, tick in zip(records, ticks, strict=True):
             log.setdefault(record.partition, []).append((record.offset, tick))

@@ -21,7 +21,9 @@ class SimFeed:
     """One connection's worth of the simulation's protocol; raises `SettingsError` for a URL that is no market."""
 
     name = "sim"
-    capabilities = Capabilities(kind="trades", symbols_per_connection=500, silence_s=inf)
+    capabilities = Capabilities(
+        kind="trades", symbols_per_connection=500, silence_s=inf, has_trade_ids=True, sequential_ids=True
+    )
 
     def __init__(self, url: str = URL) -> None:
         Options.of(url)

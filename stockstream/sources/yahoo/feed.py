@@ -37,7 +37,9 @@ class YahooFeed:
     """One connection's worth of Yahoo's protocol; remembers which symbols have not been heard of yet."""
 
     name = "yahoo"
-    capabilities = Capabilities(kind="snapshots", symbols_per_connection=100, silence_s=60.0)
+    capabilities = Capabilities(
+        kind="snapshots", symbols_per_connection=100, silence_s=60.0, has_cumulative_volume=True
+    )
 
     def __init__(self, url: str = URL) -> None:
         self.url = url

@@ -63,8 +63,10 @@ class Reporter:
 
 
 class Scene:
-    def __init__(self) -> None:
+    def __init__(self, connections: int | None = None) -> None:
         ready = SimpleNamespace(ready=True)
+        self.owned = {0}
+        self.has_peers = False
         self.watched: dict[str, Subscription] = {}
         self.reporter = Reporter()
         self.known: dict[str, Alive] = {}
@@ -96,9 +98,10 @@ class Scene:
             service,
             symbols_per_connection=lambda source: {"yahoo": 2}[source],
             partition_of=lambda key: 0,
-            owned=lambda: {0},
-            has_peers=lambda: False,
+            owned=lambda: self.owned,
+            has_peers=lambda: self.has_peers,
             now_ms=lambda: self.now_ms,
+            connections=lambda source: connections,
             **fakes,
         )
 
@@ -196,3 +199,39 @@ async def test_a_connection_that_was_not_wanted_for_a_while_has_missed_nothing(s
     scene.now_ms += 60_000
     await scene.ingest._look()
     assert scene.emitter.told == []
+
+
+async def test_symbols_that_no_connection_has_room_for_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(connections=1)
+    scene.watch("yahoo", "A", "B", "C", "D", "E")
+    for _ in range(3):
+        await scene.ingest._look()
+    assert scene.open() == {"yahoo/0": ["A", "B"]}
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "yahoo: 3 symbols are not watched, there is no room for them: unsubscribe others"
+    ]
+    del scene.watched["A"]
+    await scene.ingest._look()
+    assert scene.open() == {"yahoo/0": ["B", "C"]}
+    await scene.ingest.on_stop()
+
+
+@pytest.mark.parametrize(("connections", "open_after"), [(1, {}), (None, {"yahoo/0": ["A"]})])
+async def test_where_connections_are_counted_ours_makes_room_for_the_next_owners(
+    connections: int | None, open_after: dict[str, list[str]]
+) -> None:
+    scene = Scene(connections)
+    scene.watch("yahoo", "A")
+    await scene.ingest._look()
+    scene.owned = set()
+    await scene.ingest._look()
+    assert scene.open() == open_after
+
+
+async def test_where_connections_are_counted_a_worker_that_stops_does_not_wait_for_the_next() -> None:
+    scene = Scene(connections=1)
+    scene.watch("yahoo", "A")
+    await scene.ingest._look()
+    scene.has_peers = True
+    await asyncio.wait_for(scene.ingest.on_stop(), 2)
+    assert scene.open() == {}

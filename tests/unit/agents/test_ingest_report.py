@@ -236,3 +236,13 @@ def test_a_connection_that_is_not_there_says_nothing_of_markets(caplog: pytest.L
     scene.held[FIRST].status.state = state
     scene.run(SATURDAY_MS + HOUR_MS, 10_000)
     assert closed_lines(caplog) == []
+
+
+def test_what_is_wrong_with_a_connection_is_in_the_summary(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    scene = Scene(MONDAY_MS + 15 * HOUR_MS)
+    scene.held[FIRST] = connection(["AAPL"], scene.clock.ms)
+    scene.held[FIRST].status.state, scene.held[FIRST].status.detail = "failed", "this address is banned"
+    scene.report.log()
+    assert "0 of 1 connections streaming" in caplog.text
+    assert "this address is banned" in caplog.text

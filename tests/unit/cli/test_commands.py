@@ -81,6 +81,32 @@ def test_doctor_gives_up_on_servers_that_never_answer(monkeypatch: pytest.Monkey
     assert result.stdout.count("WRONG") == 3
 
 
+def test_doctor_says_where_to_get_a_key_that_a_symbol_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYMBOLS", "AAPL,FINNHUB:AAPL,SSI:VCB,NOWHERE:X")
+    monkeypatch.delenv("FINNHUB_API_TOKEN", raising=False)
+    monkeypatch.delenv("SSI_CONSUMER_ID", raising=False)
+    lines = {line.partition("'s key")[0]: line for line in run("doctor").stdout.splitlines() if "'s key" in line}
+    assert set(lines) == {"finnhub", "ssi"}
+    assert "WRONG" in lines["finnhub"]
+    assert "FINNHUB_API_TOKEN" in lines["finnhub"]
+    assert "WRONG" in lines["ssi"]
+    assert "SSI_CONSUMER_SECRET" in lines["ssi"]
+    monkeypatch.setenv("FINNHUB_API_TOKEN", "gl4ss-k3y")
+    result = run("doctor")
+    assert "gl4ss-k3y" not in result.output
+    assert any(line.startswith("finnhub's key") and "  ok  " in line for line in result.stdout.splitlines())
+
+
+def test_keys_are_shown_by_no_command(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
+    monkeypatch.setenv("SYMBOLS", "FINNHUB:AAPL,SSI:VCB")
+    monkeypatch.setenv("STOCKSTREAM_SSI_API_URL", f"http://127.0.0.1:{closed_port}")
+    for name in ("FINNHUB_API_TOKEN", "SSI_CONSUMER_ID", "SSI_CONSUMER_SECRET"):
+        monkeypatch.setenv(name, "gl4ss-k3y")
+    for arguments in (["settings"], ["settings", "--json"], ["--debug", "doctor"], ["--debug", "produce", "finnhub"]):
+        result = run(*arguments)
+        assert "gl4ss-k3y" not in result.output + repr(result.exception), arguments
+
+
 def test_doctor_finds_a_data_directory_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("STOCKSTREAM_DATA_DIR", str(tmp_path / "file" / "data"))

@@ -46,7 +46,10 @@ def test_a_missing_file_of_symbols_fails() -> None:
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("symbol", "told"), [("BINANCE:BTCUSDT", "no source for"), ("two words", "no symbol")])
+@pytest.mark.parametrize(
+    ("symbol", "told"),
+    [("BINANCE:BTCUSDT", "belongs to binance"), ("NOWHERE:A", "no source for"), ("two words", "no symbol")],
+)
 def test_a_symbol_must_belong_to_the_source(symbol: str, told: str) -> None:
     result = run("yahoo", "--symbols", f"AAPL,{symbol}")
     assert result.exit_code == 1
@@ -87,3 +90,36 @@ def test_a_simulated_market_is_told_apart_and_checked(arguments: list[str], code
     assert result.exit_code == code
     assert told in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "symbol", "variable"),
+    [("finnhub", "FINNHUB:AAPL", "FINNHUB_API_TOKEN"), ("ssi", "SSI:VCB", "SSI_CONSUMER_SECRET")],
+)
+def test_without_a_key_one_line_says_where_to_get_and_to_put_it(
+    source: str, symbol: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    result = run(source, "--symbols", symbol)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "https://" in result.stderr
+    assert f"{variable}_FILE" in result.stderr
+
+
+def test_more_symbols_than_a_key_takes_are_refused_unless_the_plan_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FINNHUB_API_TOKEN", "gl4ss-k3y")
+    symbols = ",".join(f"FINNHUB:A{n}" for n in range(51))
+    result = run("finnhub", "--symbols", symbols)
+    assert result.exit_code == 1
+    assert "finnhub takes 50 symbols, not 51" in result.stderr
+    assert "STOCKSTREAM_FINNHUB_SYMBOLS" in result.stderr
+    monkeypatch.setenv("STOCKSTREAM_FINNHUB_SYMBOLS", "51")
+    assert "no Kafka broker answers" in run("finnhub", "--symbols", symbols).stderr
+
+
+def test_a_key_in_the_address_is_refused_and_not_shown() -> None:
+    result = run("finnhub", "--symbols", "FINNHUB:AAPL", "--url", "wss://ws.finnhub.io?token=gl4ss-k3y")
+    assert result.exit_code == 2
+    assert "FINNHUB_API_TOKEN" in result.stderr
+    assert "gl4ss-k3y" not in result.output

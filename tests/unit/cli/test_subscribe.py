@@ -32,7 +32,7 @@ def test_it_is_either_symbols_or_a_list(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("symbol", "told"),
-    [("BINANCE:BTCUSDT", "no source for BINANCE:BTCUSDT"), ("two words", "'two words' is no symbol")],
+    [("NOWHERE:BTCUSDT", "no source for NOWHERE:BTCUSDT"), ("two words", "'two words' is no symbol")],
 )
 def test_what_no_source_can_watch_is_refused_before_anything_is_written(symbol: str, told: str) -> None:
     result = run("AAPL", symbol)

@@ -201,6 +201,7 @@ def test_a_malformed_value_in_the_file_names_the_file() -> None:
         ('clickhouse_password = "x"', "clickhouse_user"),
         ('clickhouse_user = "x"\nclickhouse_url = "http://y:z@host"', "keep one"),
         ('schema_registry_password = "x"', "schema_registry_username"),
+        ('finnhub_url = "wss://ws.finnhub.io?token=hush"', "FINNHUB_API_TOKEN"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(toml: str, said: str) -> None:
@@ -210,6 +211,8 @@ def test_settings_that_contradict_each_other_are_refused(toml: str, said: str) -
 SECRETS = {
     "CLICKHOUSE_URL": "http://me:hu%2fsh@db.test:8123",
     "FINNHUB_API_TOKEN": "hu/sh",
+    "SSI_CONSUMER_ID": "hu/sh",
+    "SSI_CONSUMER_SECRET": "hu/sh",
     "SCHEMA_REGISTRY_URL": "http://me:hu%2fsh@registry.test",
 }
 
@@ -220,6 +223,18 @@ def test_secrets_are_never_shown() -> None:
         assert "hu/sh" not in text
         assert "hu%2fsh" not in text
     assert "db.test" in json.dumps(settings.masked())
+
+
+@pytest.mark.parametrize("name", ["FINNHUB_API_TOKEN", "SSI_CONSUMER_ID", "SSI_CONSUMER_SECRET"])
+def test_credentials_of_sources_may_be_files(name: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("hu/sh\n")
+    settings = load({f"{name}_FILE": str(tmp_path / "key")})
+    assert getattr(settings, name.lower()).get_secret_value() == "hu/sh"
+    assert "hu/sh" not in json.dumps(settings.masked())
+
+
+def test_an_address_with_a_token_in_it_is_not_shown() -> None:
+    assert "hush" not in refused({"STOCKSTREAM_FINNHUB_URL": "wss://ws.finnhub.io?token=hush"})
 
 
 @pytest.mark.parametrize("url", ["ftp://me:hush@host", "http://me:hush@host:99999"])

@@ -9,108 +9,19 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError
-from websockets.frames import Close
+from scripted import START_MS, Time, Venue, settle
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidStatus
+from websockets.http11 import Response
 
 from stockstream.errors import BadMessage, InvalidInput
 from stockstream.models import Tick
-from stockstream.sources.contract import Capabilities, Frame
+from stockstream.sources.contract import Capabilities, Frame, PartlyBad
 from stockstream.sources.runner import ConnectionRunner, EmitFailed, Timing
 from stockstream.testing.wait import wait_until_async
 
-START_MS = 1_700_000_000_000
 TIMING = Timing(healthy_s=60, ping_after_s=20, pong_within_s=10, fatal_retry_s=300)
 Event = tuple[str, str, int]
-
-
-class Time:
-    """Seconds since the start; `pass_` lets them go by in small steps, and everybody act in between."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
-
-    def steady_s(self) -> float:
-        return self.now_s
-
-    def now_ms(self) -> int:
-        return START_MS + round(self.now_s * 1000)
-
-    async def sleep(self, seconds: float) -> None:
-        future = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self.now_s + seconds, future))
-        await future
-
-    async def pass_(self, seconds: float) -> None:
-        end_s = self.now_s + seconds
-        await settle()
-        while True:
-            self._sleepers = [(due_s, future) for due_s, future in self._sleepers if not future.done()]
-            due_s = min((due_s for due_s, _ in self._sleepers), default=end_s + 1)
-            if due_s > end_s:
-                break
-            self.now_s = max(self.now_s, due_s)
-            for when_s, future in self._sleepers:
-                if when_s <= self.now_s and not future.done():
-                    future.set_result(None)
-            await settle()
-        self.now_s = end_s
-
-
-async def settle() -> None:
-    for _ in range(30):
-        await asyncio.sleep(0)
-
-
-class ScriptedSocket:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.take: Callable[[list[bytes]], bool] | None = None
-        self.answers_pings = True
-        self.pings = 0
-        self.closed_by_us = False
-        self._arrived: asyncio.Queue[bytes | ConnectionClosed] = asyncio.Queue()
-        self._end: ConnectionClosed | None = None
-
-    def arrive(self, *frames: str) -> None:
-        if self._arrived.empty() and self.take is not None and self.take([frame.encode() for frame in frames]):
-            return
-        for frame in frames:
-            self._arrived.put_nowait(frame.encode())
-
-    def end(self, code: int | None = None) -> None:
-        if self._end is None:
-            self._end = ConnectionClosedError(None if code is None else Close(code, ""), None)
-            self._arrived.put_nowait(self._end)
-
-    async def receive(self) -> list[bytes]:
-        items = [await self._arrived.get()]
-        while not self._arrived.empty():
-            items.append(self._arrived.get_nowait())
-        frames = [item for item in items if isinstance(item, bytes)]
-        if self._end is not None:
-            self._arrived.put_nowait(self._end)
-            if not frames:
-                raise self._end
-        return frames
-
-    async def send(self, message: str) -> None:
-        if self._end is not None:
-            raise self._end
-        self.said.append(message)
-
-    async def ping(self) -> asyncio.Future[float]:
-        if self._end is not None:
-            raise self._end
-        self.pings += 1
-        pong: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        if self.answers_pings:
-            pong.set_result(0.001)
-        return pong
-
-    async def close(self) -> None:
-        self.closed_by_us = self.closed_by_us or self._end is None
-        self.end(1000)
 
 
 class ScriptedFeed:
@@ -132,6 +43,8 @@ class ScriptedFeed:
         text = frame if isinstance(frame, str) else frame.decode()
         if text == "bad":
             raise BadMessage("bad")
+        if text == "bad A":
+            raise PartlyBad("bad in part", [Tick("A", received_ms, 1.0, 1.0)])
         kind: Any = "trade"
         if text.startswith("quote "):
             kind, text = "quote", text.removeprefix("quote ")
@@ -144,29 +57,6 @@ class ScriptedFeed:
 
     def fatal(self, error: Exception) -> str | None:
         return "the key is wrong" if self.fatal_error is not None and isinstance(error, self.fatal_error) else None
-
-
-class Venue:
-    """Opens a scripted socket for each attempt, or fails as told."""
-
-    def __init__(self) -> None:
-        self.sockets: list[ScriptedSocket] = []
-        self.failures: list[Exception] = []
-        self.attempts = 0
-        self.hangs = False
-
-    async def open(self, url: str) -> ScriptedSocket:
-        self.attempts += 1
-        if self.hangs:
-            await asyncio.Event().wait()
-        if self.failures:
-            raise self.failures.pop(0)
-        self.sockets.append(ScriptedSocket())
-        return self.sockets[-1]
-
-    @property
-    def socket(self) -> ScriptedSocket:
-        return self.sockets[-1]
 
 
 class Scene:
@@ -531,3 +421,55 @@ async def test_a_taker_that_fails_ends_the_runner(scene: Scene) -> None:
         await asyncio.wait_for(scene.task, 5)
     assert scene.venue.socket.closed_by_us
     await wait_until_async(lambda: scene.runner.status.frames == 1, 5, "the frame to be counted")
+
+
+async def test_what_is_good_of_a_partly_bad_frame_is_taken() -> None:
+    scene = Scene()
+    await settle()
+    scene.venue.socket.arrive("bad A")
+    await settle()
+    assert [event[:2] for event in scene.events if event[0] == "trade"] == [("trade", "A")]
+    assert scene.runner.status.bad_frames == 1
+    await stop(scene)
+
+
+async def test_commands_are_paced_and_a_symbol_counts_as_subscribed_when_all_are_sent() -> None:
+    scene = Scene()
+    scene.feed.capabilities = Capabilities("trades", 5, 60, command_every_s=2.0)
+    await settle()
+    assert scene.venue.socket.said == ["+A"]
+    await scene.time.pass_(1.9)
+    assert scene.venue.socket.said == ["+A"]
+    await scene.time.pass_(0.1)
+    assert scene.venue.socket.said == ["+A", "+B"]
+    assert scene.events == [("start", "A", 2), ("start", "B", 2)]
+    await stop(scene)
+
+
+async def test_with_a_heartbeat_silence_is_never_given_more_time() -> None:
+    scene = Scene()
+    scene.feed.capabilities = Capabilities("trades", 5, 60, heartbeat=True)
+    for connection in range(1, 5):
+        await settle()
+        assert len(scene.venue.sockets) == connection
+        await scene.time.pass_(62)
+        assert scene.venue.socket.closed_by_us or len(scene.venue.sockets) > connection
+        await scene.time.pass_(3)
+    await stop(scene)
+
+
+async def test_a_venue_that_wants_to_be_left_alone_is() -> None:
+    scene = Scene()
+    scene.venue.failures = [InvalidStatus(Response(429, "", Headers({"Retry-After": "90"})))]
+    await scene.time.pass_(89)
+    assert scene.venue.attempts == 1
+    assert scene.runner.status.state == "waiting"
+    await scene.time.pass_(2)
+    assert scene.venue.attempts == 2
+    assert scene.runner.status.state == "streaming"
+    await stop(scene)
+
+
+async def stop(scene: Scene) -> None:
+    await scene.runner.stop()
+    await scene.task

@@ -17,3 +17,9 @@ def test_the_first_connection_is_no_reconnect() -> None:
     assert Status().reconnects == 0
     assert Status(connections=1).reconnects == 0
     assert Status(connections=3).reconnects == 2
+
+
+def test_all_that_is_wrong_is_told() -> None:
+    assert Status().troubles == []
+    status = Status("failed", detail="banned", refused="no such symbol", poll="too many requests")
+    assert status.troubles == ["banned", "no such symbol", "too many requests"]

@@ -1,0 +1,74 @@
+"""Binance's past trades, with the ids of the live feed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from stockstream.errors import BadMessage, HistoryFailed, RequestFailed
+from stockstream.models import Tick
+from stockstream.sources.binance.feed import BinanceFeed
+from stockstream.sources.binance.parse import NAME, PREFIX, past_trade
+from stockstream.sources.binance.rest import AGGREGATES, PAST_TRADES, URL, client
+from stockstream.sources.limits import Sleep
+
+_PAGE = 1000
+_DAY_MS = 86_400_000
+_TRIES = 5
+_PATIENCE_S = 120.0
+
+
+class BinanceHistory:
+    """Reads raw trades by their ids.
+
+    ``aggTrades`` can be asked by time and says which raw trades each of its own is made of; ``historicalTrades`` gives
+    those, but can be asked by id only.
+    """
+
+    name = NAME
+    depth_ms = BinanceFeed.capabilities.history_days * _DAY_MS
+
+    def __init__(self, url: str = URL, sleep: Sleep = asyncio.sleep) -> None:
+        self._rest = client(url)
+        self._sleep = sleep
+
+    async def trades(self, symbol: str, from_ms: int, until_ms: int) -> AsyncIterator[list[Tick]]:
+        """All trades of ``[from_ms, until_ms]``, ascending, a page at a time; raises `HistoryFailed`."""
+        name = symbol.removeprefix(PREFIX)
+        first = await self._rows("aggTrades", {"symbol": name, "startTime": from_ms, "limit": 1}, AGGREGATES)
+        next_id = first[0].get("f") if first and isinstance(first[0], dict) else None
+        while isinstance(next_id, int):
+            query: dict[str, str | int] = {"symbol": name, "fromId": next_id, "limit": _PAGE}
+            page = self._page(symbol, await self._rows("historicalTrades", query, PAST_TRADES))
+            if found := [tick for tick in page if from_ms <= tick.event_time <= until_ms]:
+                yield found
+            if len(page) < _PAGE or page[-1].event_time > until_ms:
+                return
+            next_id = page[-1].trade_id + 1
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._rest.close()
+
+    def _page(self, symbol: str, rows: list[Any]) -> list[Tick]:
+        try:
+            return [past_trade(symbol, row) for row in rows]
+        except BadMessage as error:
+            raise HistoryFailed(f"Binance's history of {symbol} cannot be read: {error}") from error
+
+    async def _rows(self, path: str, query: Mapping[str, str | int], weight: int) -> list[Any]:
+        tries = 0
+        while True:
+            try:
+                rows = await self._rest.get(f"/api/v3/{path}", query, weight)
+            except RequestFailed as error:
+                tries += 1
+                wait_s = error.retry_after_s if error.retry_after_s is not None else float(tries)
+                if error.is_fatal or tries == _TRIES or wait_s > _PATIENCE_S:
+                    raise HistoryFailed(f"no history of {query['symbol']}: {error}") from error
+                await self._sleep(wait_s)
+                continue
+            if not isinstance(rows, list):
+                raise HistoryFailed(f"no history of {query['symbol']}: Binance answers {path} with no list")
+            return rows

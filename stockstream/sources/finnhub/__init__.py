@@ -1,0 +1,1 @@
+"""Finnhub: trades of US shares, currencies and cryptocurrencies over one WebSocket a key."""

@@ -1,0 +1,284 @@
+"""A server that speaks Finnhub's protocol, with a made-up market behind it.
+
+It behaves as Finnhub's is documented or has been observed to: HTTP 401 for a wrong key; one connection a key, a second
+one ends both; the symbols beyond the plan's are refused with an error text that does not name them; an unknown symbol
+with one that does; commands are not answered otherwise; several trades in a frame; text pings while it lives, which
+stop some time before a connection dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
+from websockets.exceptions import ConnectionClosed
+
+HOST = "127.0.0.1"
+RUBBISH: tuple[str, ...] = (
+    "no JSON",
+    "[1, 2]",
+    "{}",
+    '{"type":"trade"}',
+    '{"type":"trade","data":17}',
+    '{"type":"trade","data":[{"s":"AAPL","p":NaN,"t":1,"v":1}]}',
+    '{"type":"error","msg":"Something went wrong"}',
+)
+_PACE_S = 0.01
+_TRADES_A_FRAME = 7
+_UPDATE_SHARE = 0.1
+_CODES = (("1",), ("1", "12"), ("1", "24", "12"), (), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    """One entry of a frame; ``size`` 0 is an update of the price."""
+
+    symbol: str
+    time_ms: int
+    price: float
+    size: float
+    conditions: tuple[str, ...] | None
+
+    def wire(self) -> dict[str, Any]:
+        """As it stands in the frame."""
+        codes = None if self.conditions is None else list(self.conditions)
+        return {"c": codes, "p": self.price, "s": self.symbol, "t": self.time_ms, "v": self.size}
+
+
+@dataclass(slots=True)
+class Tape:
+    """Every print with the number of the connection that it was sent on; how many frames, and of which kinds."""
+
+    sent: list[tuple[int, Print]] = field(default_factory=list)
+    trades: int = 0
+    pings: int = 0
+    errors: list[str] = field(default_factory=list)
+    rubbish: int = 0
+
+    @property
+    def frames(self) -> int:
+        """All frames."""
+        return self.trades + self.pings + len(self.errors) + self.rubbish
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    number: int
+    socket: ServerConnection
+    symbols: dict[str, None] = field(default_factory=dict)
+    is_fading: bool = False
+
+
+class Market:
+    """Prints of ``symbols``; the same seed gives the same. Those with a colon trade fractions, others whole shares."""
+
+    def __init__(self, symbols: Sequence[str], *, seed: int = 1) -> None:
+        self.symbols = tuple(symbols)
+        self._rng = random.Random(seed)  # noqa: S311 - a game, no secret
+        self._cents = {symbol: 1_000 + 977 * rank for rank, symbol in enumerate(symbols)}
+
+    def next(self, symbol: str, time_ms: int) -> Print:
+        """What happens next to a symbol."""
+        rng = self._rng
+        self._cents[symbol] = max(1, self._cents[symbol] + rng.randint(-3, 3))
+        size = round(rng.expovariate(5), 8) + 1e-8 if ":" in symbol else float(rng.randint(1, 300))
+        codes = None if ":" in symbol else rng.choice(_CODES)
+        is_update = rng.random() < _UPDATE_SHARE
+        return Print(
+            symbol,
+            time_ms,
+            self._cents[symbol] / 100,
+            0.0 if is_update else round(size, 8),
+            codes,
+        )
+
+    def choose(self, among: Sequence[str], count: int) -> list[str]:
+        """Which symbols are traded next."""
+        return self._rng.choices(among, k=count)
+
+
+class FakeFinnhub:
+    """Serves a market at ``url`` to who has ``token``, while it is entered; a context manager.
+
+    ``now_ms`` is the market's time. Each connection gets a frame every ``frame_every_s`` of what it has subscribed,
+    0 for none, and a ping every ``ping_every_s``. A port of 0 means any; it stays the same when started again.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        now_ms: Callable[[], int],
+        *,
+        token: str = "t0ken",  # noqa: S107 - it opens nothing but this
+        port: int = 0,
+        symbols: int = 50,
+        frame_every_s: float = 0.01,
+        ping_every_s: float = 60.0,
+    ) -> None:
+        self.market, self.tape, self.port, self.token = market, Tape(), port, token
+        self.places, self.frame_every_s, self.ping_every_s = symbols, frame_every_s, ping_every_s
+        self.accepted, self.refused = 0, 0
+        self.commands: list[tuple[float, str]] = []
+        self._now_ms = now_ms
+        self._clients: dict[_Client, None] = {}
+        self._refusing: tuple[int, dict[str, str]] | None = None
+        self._server: Server | None = None
+        self._pumps: list[asyncio.Task[None]] = []
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"ws://{HOST}:{self.port}"
+
+    @property
+    def connections(self) -> list[list[str]]:
+        """The symbols that each open connection gets."""
+        return [list(client.symbols) for client in self._clients]
+
+    async def start(self) -> None:
+        """Listen, and let the market run."""
+        self._server = await serve(
+            self._serve, HOST, self.port, process_request=self._admit, compression=None, ping_interval=None
+        )
+        self.port = next(iter(self._server.sockets)).getsockname()[1]
+        if not self._pumps:
+            self._pumps = [asyncio.create_task(self._trade()), asyncio.create_task(self._ping())]
+
+    async def stop(self) -> None:
+        """Stop listening and drop every connection; the market goes on."""
+        await self.abort()
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pump in self._pumps:
+            pump.cancel()
+        for pump in self._pumps:
+            with suppress(asyncio.CancelledError):
+                await pump
+        await self.stop()
+
+    async def close(self, code: int = 1001) -> None:
+        """Close every connection in good order."""
+        for client in list(self._clients):
+            await client.socket.close(code)
+
+    async def abort(self) -> None:
+        """Cut every connection off."""
+        for client in list(self._clients):
+            client.socket.transport.abort()
+            await client.socket.wait_closed()
+
+    def fade(self) -> None:
+        """Send nothing more on the connections that are open now, no ping either; they stay open."""
+        for client in self._clients:
+            client.is_fading = True
+
+    def refuse(self, status: int | None = 429, retry_after_s: int | None = None) -> None:
+        """Answer new connections with an HTTP status; None: accept them again."""
+        headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+        self._refusing = None if status is None else (status, headers)
+
+    async def send_rubbish(self, frames: Sequence[str] = RUBBISH) -> None:
+        """Send frames that carry no trade on every connection."""
+        for client in list(self._clients):
+            for frame in frames:
+                await client.socket.send(frame)
+                self.tape.rubbish += 1
+
+    async def send(self, prints: Sequence[Print], broken: Sequence[object] = ()) -> None:
+        """Send one frame of ``prints`` with ``broken`` entries among them on every connection."""
+        entries: list[object] = [each.wire() for each in prints]
+        for number, entry in enumerate(broken):
+            entries.insert(2 * number, entry)
+        for client in list(self._clients):
+            self._tell(client, prints, entries)
+
+    async def _admit(self, socket: ServerConnection, request: Any) -> Any:
+        refusal = self._refusing
+        if refusal is None:
+            given = parse_qs(urlsplit(request.path).query).get("token")
+            if given == [self.token]:
+                return None
+            refusal = 401, {}
+        self.refused += 1
+        response = socket.respond(refusal[0], "refused\n")
+        response.headers.update(refusal[1])
+        return response
+
+    async def _serve(self, socket: ServerConnection) -> None:
+        self.accepted += 1
+        client = _Client(self.accepted, socket)
+        if self._clients:
+            # The key is in use: neither connection lives on.
+            socket.transport.abort()
+            await self.abort()
+            return
+        self._clients[client] = None
+        try:
+            async for frame in socket:
+                self.commands.append((asyncio.get_running_loop().time(), str(frame)))
+                await self._obey(client, json.loads(frame))
+        except ConnectionClosed:
+            pass
+        finally:
+            del self._clients[client]
+
+    async def _obey(self, client: _Client, command: dict[str, Any]) -> None:
+        kind, symbol = command.get("type"), command.get("symbol")
+        if kind == "unsubscribe" and isinstance(symbol, str):
+            client.symbols.pop(symbol, None)
+        elif kind == "subscribe" and symbol in self.market.symbols:
+            if symbol in client.symbols or len(client.symbols) < self.places:
+                client.symbols[symbol] = None
+            else:
+                await self._complain(client, "Subscribing to too many symbols")
+        else:
+            await self._complain(client, f"Invalid symbol {symbol}")
+
+    async def _complain(self, client: _Client, text: str) -> None:
+        self.tape.errors.append(text)
+        await client.socket.send(json.dumps({"msg": text, "type": "error"}))
+
+    async def _trade(self) -> None:
+        while True:
+            await asyncio.sleep(self.frame_every_s or _PACE_S)
+            for client in list(self._clients) if self.frame_every_s else ():
+                if client.symbols and not client.is_fading:
+                    names = self.market.choose(list(client.symbols), _TRADES_A_FRAME)
+                    prints = [self.market.next(name, self._now_ms()) for name in names]
+                    self._tell(client, prints, [each.wire() for each in prints])
+
+    async def _ping(self) -> None:
+        while True:
+            await asyncio.sleep(self.ping_every_s)
+            for client in self._open():
+                broadcast([client.socket], '{"type":"ping"}')
+                self.tape.pings += 1
+
+    def _open(self) -> Iterator[_Client]:
+        for client in list(self._clients):
+            if not client.is_fading and client.socket.state.name == "OPEN":
+                yield client
+
+    def _tell(self, client: _Client, prints: Sequence[Print], entries: Sequence[object]) -> None:
+        if client.socket.state.name != "OPEN":
+            return
+        broadcast([client.socket], json.dumps({"data": entries, "type": "trade"}, separators=(",", ":")))
+        self.tape.trades += 1
+        self.tape.sent += [(client.number, each) for each in prints]

@@ -1,0 +1,315 @@
+"""A server that speaks SSI FastConnect Data's protocol, tokens, SignalR and hub, with a made-up market behind it.
+
+It behaves as SSI's client expects it to: an access token is a JSON Web Token that ends; what is wrong with a key is
+said with HTTP 200 and a ``status`` in the body; the hub lets nobody in without a token; a command is answered with its
+number; a channel has the symbols that it was last switched to; an empty object every few seconds keeps a connection
+alive; upon a subscription the last trade of a symbol is told once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import WSMsgType, web
+
+HOST = "127.0.0.1"
+HUB = "FcMarketDataV2Hub"
+RUBBISH: tuple[str, ...] = (
+    "no JSON",
+    "[]",
+    '{"M":17}',
+    '{"M":[{"H":"FcMarketDataV2Hub","M":"Broadcast"}]}',
+    '{"M":[{"H":"FcMarketDataV2Hub","M":"Broadcast","A":["no JSON"]}]}',
+    '{"M":[{"H":"FcMarketDataV2Hub","M":"Error","A":["Connection has been blocked, quota 1 exceeded by 2"]}]}',
+)
+_VIETNAM = timedelta(hours=7)
+_QUOTE_SHARE = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """One trade; ``total`` is the volume of the day with it."""
+
+    symbol: str
+    time_ms: int
+    price: float
+    size: int
+    total: int
+
+
+@dataclass(slots=True)
+class Tape:
+    """Every trade, repeats aside, with the number of the connection that it was sent on; how many frames there were."""
+
+    sent: list[tuple[int, Deal]] = field(default_factory=list)
+    frames: int = 0
+    rubbish: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    number: int
+    socket: web.WebSocketResponse
+    request: web.Request
+    channels: dict[str, list[str]] = field(default_factory=dict)
+    is_silent: bool = False
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class FakeSsi:
+    """Serves a market of ``symbols`` at ``url`` to who has ``consumer``, an id and secret; a context manager.
+
+    ``now_ms`` is the market's time. A connection gets a frame every ``frame_every_s`` of what it has subscribed, 0 for
+    none, and an empty one every ``alive_every_s``. Access tokens end after ``token_lasts_s``. The same seed gives the
+    same market. A port of 0 means any; it stays the same when started again.
+    """
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        now_ms: Callable[[], int],
+        *,
+        consumer: tuple[str, str] = ("c0nsumer", "s3cret"),
+        port: int = 0,
+        frame_every_s: float = 0.01,
+        alive_every_s: float = 10.0,
+        token_lasts_s: float = 8 * 3600.0,
+        seed: int = 1,
+    ) -> None:
+        self.symbols, self.tape, self.port, self.consumer = tuple(symbols), Tape(), port, consumer
+        self.frame_every_s, self.alive_every_s, self.token_lasts_s = frame_every_s, alive_every_s, token_lasts_s
+        self.accepted, self.tokens_given = 0, 0
+        self._now_ms, self._rng = now_ms, random.Random(seed)  # noqa: S311 - a game, no secret
+        self._last = {symbol: Deal(symbol, 0, 10_000.0 + 550 * rank, 0, 0) for rank, symbol in enumerate(symbols)}
+        self.tokens: set[str] = set()
+        self._clients: dict[_Client, None] = {}
+        self._refusing: int | None = None
+        self._runner: web.AppRunner | None = None
+        self._pumps: list[asyncio.Task[None]] = []
+
+    @property
+    def url(self) -> str:
+        """Where it listens, for tokens and the hub alike."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def connections(self) -> list[dict[str, list[str]]]:
+        """The symbols of each channel of each open connection."""
+        return [dict(client.channels) for client in self._clients]
+
+    async def start(self) -> None:
+        """Listen, and let the market run."""
+        app = web.Application()
+        app.router.add_post("/api/v2/Market/AccessToken", self._give_token)
+        app.router.add_post("/v2.0/signalr/negotiate", self._negotiate)
+        app.router.add_get("/v2.0/signalr/connect", self._connect)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, HOST, self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        if not self._pumps:
+            self._pumps = [asyncio.create_task(self._trade()), asyncio.create_task(self._keep_alive())]
+
+    async def stop(self) -> None:
+        """Stop listening and drop every connection; the market goes on."""
+        await self.abort()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pump in self._pumps:
+            pump.cancel()
+        for pump in self._pumps:
+            with suppress(asyncio.CancelledError):
+                await pump
+        await self.stop()
+
+    async def close(self, code: int = 1001) -> None:
+        """Close every connection in good order."""
+        for client in list(self._clients):
+            await client.socket.close(code=code)
+
+    async def abort(self) -> None:
+        """Cut every connection off."""
+        for client in list(self._clients):
+            if client.request.transport is not None:
+                client.request.transport.abort()
+            await client.gone.wait()
+
+    def be_silent(self) -> None:
+        """Send nothing more on the connections that are open now."""
+        for client in self._clients:
+            client.is_silent = True
+
+    def end_tokens(self) -> None:
+        """Let no access token that was given be good any more."""
+        self.tokens.clear()
+
+    def refuse(self, status: int | None = 503) -> None:
+        """Answer everything with an HTTP status; None: as usual."""
+        self._refusing = status
+
+    async def send_rubbish(self, frames: Sequence[str] = RUBBISH) -> None:
+        """Send frames that carry nothing of use on every connection."""
+        for client in list(self._clients):
+            for frame in frames:
+                await client.socket.send_str(frame)
+                self.tape.rubbish += 1
+                self.tape.frames += 1
+
+    async def _give_token(self, request: web.Request) -> web.Response:
+        if self._refusing is not None:
+            return web.Response(status=self._refusing)
+        asked = await request.json()
+        if (asked.get("consumerID"), asked.get("consumerSecret")) != self.consumer:
+            return web.json_response({"message": "Wrong consumerID or consumerSecret", "status": 401, "data": None})
+        self.tokens_given += 1
+        claims = {"exp": int(self._now_ms() / 1000 + self.token_lasts_s), "jti": self.tokens_given}
+        token = ".".join(urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims, {}))
+        self.tokens.add(token)
+        return web.json_response({"message": "Success", "status": 200, "data": {"accessToken": token}})
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        if self._refusing is not None:
+            return web.Response(status=self._refusing)
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        return None if kind == "Bearer" and token in self.tokens else web.Response(status=401)
+
+    async def _negotiate(self, request: web.Request) -> web.Response:
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        return web.json_response(
+            {
+                "Url": "/v2.0/signalr",
+                "ConnectionToken": f"connection/{self._rng.random()}",
+                "KeepAliveTimeout": 20.0,
+                "DisconnectTimeout": 30.0,
+                "TryWebSockets": True,
+                "ProtocolVersion": "1.5",
+            }
+        )
+
+    async def _connect(self, request: web.Request) -> web.StreamResponse:
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        if request.query.get("connectionData") != json.dumps([{"name": HUB}]):
+            return web.Response(status=400)
+        socket = web.WebSocketResponse(compress=False)
+        await socket.prepare(request)
+        self.accepted += 1
+        client = _Client(self.accepted, socket, request)
+        self._clients[client] = None
+        try:
+            await self._tell(client, {"C": "d-1", "S": 1, "M": []})
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    await self._obey(client, json.loads(message.data))
+        except ConnectionError:
+            pass
+        finally:
+            del self._clients[client]
+            client.gone.set()
+        return socket
+
+    async def _obey(self, client: _Client, command: dict[str, Any]) -> None:
+        answer: dict[str, Any] = {"I": str(command["I"])}
+        if command.get("M") != "SwitchChannels":
+            answer["E"] = f"'{command.get('M')}' method could not be resolved."
+        await self._tell(client, answer)
+        if "E" in answer:
+            return
+        channel, _, names = command["A"][0].partition(":")
+        before = client.channels.get(channel, [])
+        client.channels[channel] = names.split("-")
+        if channel == "X-TRADE":
+            again = [self._last[name] for name in client.channels[channel] if name in self._last and name not in before]
+            texts = [self._trade_text(deal) for deal in again if deal.total]
+            if texts:
+                await self._broadcast(client, texts)
+
+    async def _trade(self) -> None:
+        while True:
+            await asyncio.sleep(self.frame_every_s or 0.01)
+            for client in list(self._clients) if self.frame_every_s else ():
+                traded = [name for name in client.channels.get("X-TRADE", []) if name in self._last]
+                if traded and not client.is_silent and not client.socket.closed:
+                    await self._tell_market(client, self._rng.choices(traded, k=3))
+
+    async def _tell_market(self, client: _Client, names: Sequence[str]) -> None:
+        texts, deals = [], []
+        for name in names:
+            last = self._last[name]
+            if name in client.channels.get("X-QUOTE", []) and self._rng.random() < _QUOTE_SHARE:
+                texts.append(self._quote_text(last))
+                continue
+            size = 100 * self._rng.randint(1, 50)
+            price = max(1_000.0, last.price + 50 * self._rng.randint(-1, 1))
+            time_ms = self._now_ms() // 1000 * 1000
+            deal = self._last[name] = Deal(name, time_ms, price, size, last.total + size)
+            deals.append((client.number, deal))
+            texts.append(self._trade_text(deal))
+        if await self._broadcast(client, texts):
+            self.tape.sent += deals
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(self.alive_every_s)
+            for client in list(self._clients):
+                if not client.is_silent:
+                    await self._tell(client, {})
+
+    async def _broadcast(self, client: _Client, texts: Sequence[str]) -> bool:
+        return await self._tell(
+            client, {"C": "d-2", "M": [{"H": HUB, "M": "Broadcast", "A": [text]} for text in texts]}
+        )
+
+    async def _tell(self, client: _Client, content: dict[str, Any]) -> bool:
+        try:
+            await client.socket.send_str(json.dumps(content, separators=(",", ":")))
+        except ConnectionError:
+            return False
+        self.tape.frames += 1
+        return True
+
+    def _trade_text(self, deal: Deal) -> str:
+        return self._text(
+            "X-TRADE", deal.symbol, deal.time_ms, LastPrice=deal.price, LastVol=float(deal.size),
+            TotalVol=float(deal.total), AvgPrice="NaN", TradingStatus="N", Change=50.0, RatioChange=0.22, Side="BU",
+        )  # fmt: skip
+
+    def _quote_text(self, last: Deal) -> str:
+        bid, ask = last.price - 50, last.price + 50
+        return self._text(
+            "X-QUOTE", last.symbol, self._now_ms(), BidPrice1=bid, BidVol1=1000.0, AskPrice1=ask, AskVol1=700.0
+        )
+
+    @staticmethod
+    def _text(kind: str, symbol: str, time_ms: int, **fields: object) -> str:
+        there = datetime.fromtimestamp(time_ms / 1000, UTC) + _VIETNAM
+        content = {
+            "RType": kind,
+            "TradingDate": there.strftime("%d/%m/%Y"),
+            "Time": there.strftime("%H:%M:%S"),
+            "Symbol": symbol,
+            **fields,
+            "MarketId": "HOSE",
+            "Exchange": "HOSE",
+            "TradingSession": "LO",
+        }
+        return json.dumps({"DataType": kind, "Content": json.dumps(content)})

@@ -1,0 +1,280 @@
+"""Trades and quotes from a server that behaves as SSI's does, over real sockets, into a real topic."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from market_topic import MarketTopic, controls
+from pydantic import SecretStr
+
+from stockstream.models import Tick
+from stockstream.sources.runner import ConnectionRunner, Timing
+from stockstream.sources.ssi.fake import Deal, FakeSsi
+from stockstream.sources.ssi.feed import SsiFeed
+from stockstream.testing.wait import wait_until_async
+
+QUICK = Timing(backoff_base_s=0.05, backoff_cap_s=0.4, watch_every_s=0.05, fatal_retry_s=0.3)
+NAMES = ["VCB", "FPT", "HPG", "VNM"]
+SYMBOLS = [f"SSI:{name}" for name in NAMES]
+CONSUMER = ("int3gration-c0nsumer", "int3gration-s3cret")
+Said = tuple[int, float, float, int]
+
+
+class ImpatientFeed(SsiFeed):
+    capabilities = replace(SsiFeed.capabilities, silence_s=2.0)
+
+
+def clock(text: str) -> Callable[[], int]:
+    """The time in Ho Chi Minh City, epoch ms, if it is now ``text`` there."""
+    start_ms = int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000) - 7 * 3_600_000
+    began_s = time.monotonic()
+    return lambda: start_ms + int((time.monotonic() - began_s) * 1000)
+
+
+MORNING, LUNCH = "2026-11-27T10:00", "2026-11-27T12:00"
+
+
+def said(ticks: Sequence[Tick]) -> dict[str, list[Said]]:
+    """Of each symbol the (time, price, size, volume of the day) of its trades, in the topic's order."""
+    found: dict[str, list[Said]] = defaultdict(list)
+    for tick in ticks:
+        if tick.kind == "trade":
+            found[tick.symbol].append((tick.event_time, tick.price, tick.last_size, tick.day_volume))
+    return found
+
+
+def told(sent: Sequence[tuple[int, Deal]]) -> dict[str, list[Said]]:
+    """The same of what was sent."""
+    found: dict[str, list[Said]] = defaultdict(list)
+    for _, each in sent:
+        found[f"SSI:{each.symbol}"].append((each.time_ms, each.price, float(each.size), each.total))
+    return found
+
+
+class Scene:
+    def __init__(self, fake: FakeSsi, topic: MarketTopic) -> None:
+        self.fake, self.topic = fake, topic
+        self.runner: ConnectionRunner
+        self.task: asyncio.Task[None]
+
+    def run(self, make_feed: type[SsiFeed] = SsiFeed, consumer: tuple[str, str] = CONSUMER) -> ConnectionRunner:
+        feed = make_feed(
+            self.fake.url,
+            ssi_api_url=self.fake.url,
+            ssi_consumer_id=SecretStr(consumer[0]),
+            ssi_consumer_secret=SecretStr(consumer[1]),
+            now_s=lambda: self.topic.now_ms() / 1000,
+        )
+        producer = self.topic.producer
+        self.runner = ConnectionRunner(
+            feed, SYMBOLS, producer.send, now_ms=self.topic.now_ms, offer=producer.offer, timing=QUICK
+        )
+        self.task = asyncio.create_task(self.runner.run())
+        return self.runner
+
+    async def until_streaming(self, connections: int) -> None:
+        await wait_until_async(
+            lambda: (
+                self.runner.status.state == "streaming"
+                and self.runner.status.connections >= connections
+                and self.fake.connections == [{"X-TRADE": NAMES, "X-QUOTE": NAMES}]
+            ),
+            30,
+            "a connection",
+        )
+
+    async def until_deals(self, more: int) -> None:
+        wanted = len(self.fake.tape.sent) + more
+        await wait_until_async(lambda: len(self.fake.tape.sent) >= wanted, 30, "trades")
+
+    async def stop(self) -> list[Tick]:
+        await self.runner.stop()
+        await asyncio.wait_for(self.task, 30)
+        return await self.topic.finish()
+
+
+@asynccontextmanager
+async def opened(kafka: Any, registry: Any, at: str = MORNING, **options: Any) -> AsyncIterator[Scene]:
+    now_ms = clock(at)
+    async with (
+        FakeSsi(NAMES, now_ms, consumer=CONSUMER, **options) as fake,
+        MarketTopic(kafka, registry, now_ms) as topic,
+    ):
+        scene = Scene(fake, topic)
+        try:
+            yield scene
+        finally:
+            scene.task.cancel()
+            await asyncio.gather(scene.task, return_exceptions=True)
+
+
+async def test_every_trade_before_a_close_is_in_the_topic_once_and_the_holes_are_told(
+    kafka: Any, registry: Any
+) -> None:
+    async with opened(kafka, registry) as scene:
+        scene.run()
+        for connection, code in enumerate((1001, 1000), start=1):
+            await scene.until_streaming(connection)
+            await scene.until_deals(150)
+            await scene.fake.close(code)
+        await scene.until_streaming(3)
+        await scene.until_deals(100)
+        ticks = await scene.stop()
+        assert said(ticks) == told(scene.fake.tape.sent)
+        quotes = [tick for tick in ticks if tick.kind == "quote"]
+        assert quotes
+        assert all(tick.bid == tick.price - 50 and tick.ask == tick.price + 50 for tick in quotes)
+        assert {tick.currency for tick in ticks if tick.kind == "trade"} == {"VND"}
+        holes = [("start", None), ("gap", "closed 1001"), ("gap", "closed 1000")]
+        assert controls(ticks) == {symbol: holes for symbol in SYMBOLS}
+        assert scene.fake.tokens_given == 1
+
+
+async def test_after_an_abort_the_last_trade_that_is_told_again_counts_once(kafka: Any, registry: Any) -> None:
+    async with opened(kafka, registry) as scene:
+        scene.run()
+        await scene.until_streaming(1)
+        await scene.until_deals(150)
+        await scene.fake.abort()
+        await scene.until_streaming(2)
+        await scene.until_deals(150)
+        ticks = await scene.stop()
+        everything = told(scene.fake.tape.sent)
+        for symbol, trades in said(ticks).items():
+            assert len(set(trades)) == len(trades)
+            lost = [each for each in everything[symbol] if each not in trades]
+            assert [each for each in everything[symbol] if each in trades] == trades
+            assert len(lost) < len(trades) / 2
+        assert set(map(tuple, controls(ticks).values())) == {(("start", None), ("gap", "aborted"))}
+
+
+async def test_silence_ends_a_connection_in_the_morning(kafka: Any, registry: Any) -> None:
+    async with opened(kafka, registry) as scene:
+        scene.run(ImpatientFeed)
+        await scene.until_streaming(1)
+        await scene.until_deals(50)
+        scene.fake.be_silent()
+        await scene.until_streaming(2)
+        await scene.until_deals(50)
+        ticks = await scene.stop()
+        assert said(ticks) == told(scene.fake.tape.sent)
+        assert set(map(tuple, controls(ticks).values())) == {(("start", None), ("gap", "silent"))}
+
+
+async def test_silence_at_lunch_is_no_fault(kafka: Any, registry: Any) -> None:
+    async with opened(kafka, registry, LUNCH, frame_every_s=0) as scene:
+        runner = scene.run(ImpatientFeed)
+        await scene.until_streaming(1)
+        scene.fake.be_silent()
+        await asyncio.sleep(5)
+        assert (runner.status.connections, runner.status.state) == (1, "streaming")
+        assert set(map(tuple, controls(await scene.stop()).values())) == {(("start", None),)}
+
+
+async def test_rubbish_is_counted_and_nothing_else_is_lost(kafka: Any, registry: Any) -> None:
+    async with opened(kafka, registry) as scene:
+        runner = scene.run()
+        await scene.until_streaming(1)
+        await scene.fake.send_rubbish()
+        await scene.until_deals(50)
+        ticks = await scene.stop()
+        assert runner.status.bad_frames == scene.fake.tape.rubbish == 6
+        assert said(ticks) == told(scene.fake.tape.sent)
+        assert scene.fake.accepted == 1
+
+
+async def test_tokens_that_end_are_asked_for_anew(kafka: Any, registry: Any) -> None:
+    async with opened(kafka, registry) as scene:
+        scene.run()
+        for connection in (1, 2, 3):
+            await scene.until_streaming(connection)
+            await scene.until_deals(30)
+            scene.fake.end_tokens()
+            await scene.fake.close()
+        await scene.until_streaming(4)
+        ticks = await scene.stop()
+        assert scene.fake.tokens_given == 4
+        assert said(ticks) == told(scene.fake.tape.sent)
+        assert set(map(tuple, controls(ticks).values())) == {(("start", None), *[("gap", "closed 1001")] * 3)}
+
+
+async def test_a_venue_that_refuses_is_asked_again_until_it_does_not(kafka: Any, registry: Any) -> None:
+    async with opened(kafka, registry) as scene:
+        runner = scene.run()
+        await scene.until_streaming(1)
+        scene.fake.refuse(503)
+        await scene.fake.close()
+        await wait_until_async(lambda: "503" in runner.status.detail, 20, "a refusal")
+        await scene.fake.stop()
+        await wait_until_async(lambda: runner.status.detail == "refused", 20, "a closed port")
+        scene.fake.refuse(None)
+        await scene.fake.start()
+        await scene.until_streaming(2)
+        await scene.until_deals(30)
+        ticks = await scene.stop()
+        causes = {cause for each in controls(ticks).values() for kind, cause in each if kind == "gap"}
+        assert causes == {"closed 1001, refused with HTTP 503, refused"}
+        assert said(ticks) == told(scene.fake.tape.sent)
+
+
+async def test_a_wrong_key_is_told_in_one_line_and_nothing_of_it_is_shown(
+    kafka: Any, registry: Any, caplog: Any
+) -> None:
+    caplog.set_level("DEBUG")
+    async with opened(kafka, registry) as scene:
+        runner = scene.run(consumer=(CONSUMER[0], "wr0ng-s3cret"))
+        await wait_until_async(lambda: runner.status.state == "failed", 20, "the failure to be seen")
+        assert "SSI_CONSUMER_SECRET" in runner.status.detail
+        shown = caplog.text + runner.status.detail + repr(vars(runner.feed))
+        assert "wr0ng-s3cret" not in shown
+        assert CONSUMER[0] not in shown
+        assert await scene.stop() == []
+
+
+async def test_a_config_file_of_three_lines_starts_the_source(kafka: Any, registry: Any, tmp_path: Path) -> None:
+    prefix = f"t{uuid.uuid4().hex[:8]}."
+    async with FakeSsi(NAMES, clock(MORNING), consumer=CONSUMER) as fake:
+        (tmp_path / "stockstream.toml").write_text(
+            f'symbols = "SSI:VCB,SSI:FPT"\nssi_consumer_id = "{CONSUMER[0]}"\nssi_consumer_secret = "{CONSUMER[1]}"\n'
+        )
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("SYMBOLS")},
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
+            "SCHEMA_REGISTRY_URL": registry.url,
+            "STOCKSTREAM_TOPIC_PREFIX": prefix,
+            "STOCKSTREAM_REPLICATION": "1",
+            "STOCKSTREAM_SSI_URL": fake.url,
+            "STOCKSTREAM_SSI_API_URL": fake.url,
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "stockstream", "--debug", "produce", "ssi"),
+            cwd=tmp_path,
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            await wait_until_async(lambda: len(fake.tape.sent) > 300, 60, "trades")
+            process.send_signal(signal.SIGTERM)
+            stdout, stderr = await asyncio.wait_for(process.communicate(), 60)
+        finally:
+            if process.returncode is None:
+                process.kill()
+        assert process.returncode == 143, stderr.decode()
+        output = (stdout + stderr).decode()
+        assert not [secret for secret in (*CONSUMER, "Bearer", *fake.tokens) if secret in output]
+        topic = MarketTopic(kafka, registry, clock(MORNING), f"{prefix}vn-market")
+        assert said(await topic.read()) == told(fake.tape.sent)

@@ -1,0 +1,261 @@
+"""The fake keeps Binance's limits, and what the ticker and the history read from it is its tape."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from stockstream.errors import HistoryFailed, RequestFailed
+from stockstream.models import Tick
+from stockstream.sources.binance.fake import FIRST_ID, FakeBinance, Limits, Tape
+from stockstream.sources.binance.feed import BinanceFeed
+from stockstream.sources.binance.history import BinanceHistory
+from stockstream.sources.binance.ticker import BinanceTicker
+
+START_MS = 1_700_000_000_000
+HOUR_MS = 3_600_000
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+
+
+class Market:
+    """A fake whose time only the test moves."""
+
+    def __init__(self, **options: Any) -> None:
+        self.now_ms = START_MS
+        self.tape = Tape(SYMBOLS, START_MS, trades_per_s=1.0)
+        self.fake = FakeBinance(self.tape, lambda: self.now_ms, steps=False, **options)
+
+    def pass_(self, ms: int) -> None:
+        self.now_ms += ms
+        self.fake.advance()
+
+
+@pytest.fixture
+async def market() -> AsyncIterator[Market]:
+    market = Market(limits=Limits())
+    async with market.fake:
+        yield market
+
+
+async def _read_all(socket: Any) -> None:
+    while True:
+        await socket.recv()
+
+
+async def command(socket: Any, method: str, *params: str, number: object = 1) -> Any:
+    await socket.send(json.dumps({"method": method, "params": params, "id": number}))
+    return json.loads(await socket.recv())
+
+
+async def test_trades_are_streamed_as_documented_with_ids_one_after_the_other(market: Market) -> None:
+    async with connect(market.fake.url) as socket:
+        assert await command(socket, "SUBSCRIBE", "btcusdt@trade") == {"result": None, "id": 1}
+        assert await command(socket, "LIST_SUBSCRIPTIONS", number=2) == {"result": ["btcusdt@trade"], "id": 2}
+        market.pass_(60_000)
+        made = market.tape.trades["BTCUSDT"]
+        frames = [(await socket.recv()).encode() for _ in made]  # type: ignore[union-attr]
+    ticks = [BinanceFeed().parse(frame, START_MS)[0] for frame in frames]
+    assert [tick.trade_id for tick in ticks] == [FIRST_ID + at for at in range(len(made))]
+    assert [tick.price for tick in ticks] == [float(trade.price) for trade in made]
+    assert {tick.symbol for tick in ticks} == {"BINANCE:BTCUSDT"}
+
+
+def test_the_same_seed_gives_the_same_trades() -> None:
+    first, second = (list(Tape(SYMBOLS, START_MS, 1.0, seed=3).until(START_MS + HOUR_MS)) for _ in range(2))
+    assert first == second != list(Tape(SYMBOLS, START_MS, 1.0, seed=4).until(START_MS + HOUR_MS))
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("nonsense", {"code": 3}),
+        ("{}", {"code": 2, "msg": "Invalid request: missing field `method` at line 1 column 1"}),
+        ('{"method":"SING","id":1}', {"code": 2}),
+        ('{"method":"SUBSCRIBE","params":["a"],"id":"x"}', {"code": 2}),
+        ('{"method":"SUBSCRIBE","params":[1],"id":1}', {"code": 2, "id": 1}),
+    ],
+)
+async def test_wrong_commands_are_answered(market: Market, text: str, answer: dict[str, Any]) -> None:
+    async with connect(market.fake.url) as socket:
+        await socket.send(text)
+        assert json.loads(await socket.recv()).items() >= answer.items()
+
+
+async def test_more_streams_than_allowed_are_refused() -> None:
+    async with Market(limits=Limits(streams=3)).fake as fake, connect(fake.url) as socket:
+        await command(socket, "SUBSCRIBE", "a@trade", "b@trade")
+        refused = await command(socket, "SUBSCRIBE", "c@trade", "d@trade", number=2)
+        assert refused == {"error": {"code": 4, "msg": "Too many subscriptions"}, "id": 2}
+
+
+async def test_more_than_five_messages_in_a_second_end_the_connection(market: Market) -> None:
+    async with connect(market.fake.url, ping_interval=None) as socket:
+        for _ in range(6):
+            await socket.send("{}")
+        with pytest.raises(ConnectionClosed):
+            await asyncio.wait_for(_read_all(socket), 5)
+    assert market.fake.gone[-1].ended_by == "too many messages"
+
+
+async def test_more_attempts_than_allowed_are_refused_with_the_time_to_wait() -> None:
+    async with Market(limits=Limits(attempts=2)).fake as fake:
+        for _ in range(2):
+            async with connect(fake.url):
+                pass
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(fake.url)
+        assert (refused.value.response.status_code, refused.value.response.headers["Retry-After"]) == (429, "300")
+
+
+async def test_pings_want_a_pong() -> None:
+    async with Market(limits=Limits(ping_every_s=0.3, pong_within_s=0.5)).fake as fake:
+        async with connect(fake.url, ping_interval=None) as polite:
+            await asyncio.sleep(1.5)
+            assert (await command(polite, "LIST_SUBSCRIPTIONS"))["result"] == []
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(fake.url.split(":")[2].split("/")[0]))
+        writer.write(
+            b"GET /stream HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        with suppress(ConnectionError):
+            await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        assert [client.ended_by for client in fake.gone][-1] == "no pong"
+
+
+async def test_a_connection_is_told_that_its_lifetime_ends_and_then_closed() -> None:
+    async with Market(limits=Limits().scaled(100_000)).fake as fake, connect(fake.url) as socket:
+        assert json.loads(await asyncio.wait_for(socket.recv(), 5))["data"]["e"] == "serverShutdown"
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(socket.recv(), 5)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
+
+
+async def test_weights_are_counted_then_refused_then_banned() -> None:
+    market = Market(limits=Limits(weight_per_minute=100, refusals_before_ban=2))
+    async with market.fake as fake, httpx.AsyncClient(base_url=fake.rest_url) as http:
+        answers = [await http.get("/api/v3/ticker/24hr") for _ in range(6)]
+        assert [answer.status_code for answer in answers] == [200, 429, 429, 418, 418, 418]
+        assert answers[0].headers["X-MBX-USED-WEIGHT-1M"] == "80"
+        assert 1 <= int(answers[1].headers["Retry-After"]) <= 60
+        assert 100 <= int(answers[-1].headers["Retry-After"]) <= 120
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(fake.url)
+        assert refused.value.response.status_code == 418
+
+
+async def past(history: BinanceHistory, symbol: str, from_ms: int, until_ms: int) -> list[Tick]:
+    return [tick async for page in history.trades(symbol, from_ms, until_ms) for tick in page]
+
+
+async def test_the_history_is_the_tape(market: Market) -> None:
+    market.pass_(2 * HOUR_MS)
+    history = BinanceHistory(market.fake.rest_url)
+    made = market.tape.trades["BTCUSDT"]
+    assert len(made) > 3000, "several pages"
+    from_ms, until_ms = START_MS + HOUR_MS // 3, START_MS + HOUR_MS
+    ticks = await past(history, "BINANCE:BTCUSDT", from_ms, until_ms)
+    wanted = [trade for trade in made if from_ms <= trade.time_ms <= until_ms]
+    assert [(tick.trade_id, tick.event_time, tick.price, tick.last_size) for tick in ticks] == [
+        (trade.trade_id, trade.time_ms, float(trade.price), float(trade.quantity)) for trade in wanted
+    ]
+    everything = await past(history, "BINANCE:ETHUSDT", 0, market.now_ms + HOUR_MS)
+    assert [tick.trade_id for tick in everything] == [trade.trade_id for trade in market.tape.trades["ETHUSDT"]]
+    edge = made[1500].time_ms
+    assert [tick.trade_id for tick in await past(history, "BINANCE:BTCUSDT", edge, edge)] == [
+        trade.trade_id for trade in made if trade.time_ms == edge
+    ]
+    assert await past(history, "BINANCE:BTCUSDT", market.now_ms + 1, market.now_ms + HOUR_MS) == []
+    await history.close()
+
+
+async def test_a_history_that_is_not_given_says_why(market: Market) -> None:
+    history = BinanceHistory(market.fake.rest_url)
+    with pytest.raises(HistoryFailed, match="Invalid symbol"):
+        await past(history, "BINANCE:NOTHING", START_MS, START_MS)
+    await history.close()
+
+
+async def test_the_history_waits_where_it_is_told_to() -> None:
+    market = Market()
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        market.fake.doorkeeper.used = market.fake.doorkeeper.refusals = 0
+        history._rest._budget.held_until_s = 0.0
+
+    async with market.fake as fake:
+        market.pass_(HOUR_MS)
+        fake.doorkeeper.used, fake.doorkeeper.minute = 10**6, -1
+        fake.doorkeeper.limits = replace(Limits(), weight_per_minute=28)
+        history = BinanceHistory(fake.rest_url, sleep)
+        ticks = await past(history, "BINANCE:BTCUSDT", START_MS, market.now_ms)
+        assert len(ticks) == len(market.tape.trades["BTCUSDT"])
+        assert slept
+        assert all(0 < seconds <= 60 for seconds in slept)
+        assert 418 not in fake.doorkeeper.statuses
+        await history.close()
+
+
+async def test_the_ticker_tells_what_has_changed(market: Market) -> None:
+    ticker = BinanceTicker(market.fake.rest_url)
+    symbols = [f"BINANCE:{name}" for name in SYMBOLS]
+    market.pass_(HOUR_MS)
+    quotes = await ticker.ticks(symbols, lambda: market.now_ms)
+    assert {quote.symbol: quote.price for quote in quotes} == {
+        f"BINANCE:{name}": float(trades[-1].price) for name, trades in market.tape.trades.items()
+    }
+    assert {quote.kind for quote in quotes} == {"quote"}
+    assert {quote.trades_24h for quote in quotes} == {len(trades) for trades in market.tape.trades.values()}
+    assert await ticker.ticks(symbols, lambda: market.now_ms) == []
+    market.pass_(HOUR_MS)
+    assert len(await ticker.ticks(symbols, lambda: market.now_ms)) == 2
+    assert market.fake.doorkeeper.used == 6
+    await ticker.close()
+
+
+async def test_a_symbol_that_binance_does_not_know_costs_the_others_nothing(
+    market: Market, caplog: pytest.LogCaptureFixture
+) -> None:
+    ticker = BinanceTicker(market.fake.rest_url)
+    market.pass_(HOUR_MS)
+    wanted = ["BINANCE:BTCUSDT", "BINANCE:NOTHING"]
+    assert [quote.symbol for quote in await ticker.ticks(wanted, lambda: market.now_ms)] == ["BINANCE:BTCUSDT"]
+    assert "Binance knows no BINANCE:NOTHING" in caplog.text
+    statuses = len(market.fake.doorkeeper.statuses)
+    market.pass_(HOUR_MS)
+    assert len(await ticker.ticks(wanted, lambda: market.now_ms)) == 1
+    assert len(market.fake.doorkeeper.statuses) == statuses + 1
+    await ticker.close()
+
+
+async def test_whoever_is_refused_does_not_ask_again_before_its_time() -> None:
+    market = Market(limits=Limits(weight_per_minute=1))
+    async with market.fake as fake:
+        ticker = BinanceTicker(fake.rest_url)
+        for _ in range(5):
+            with pytest.raises(RequestFailed) as refused:
+                await ticker.ticks(["BINANCE:BTCUSDT"], lambda: market.now_ms)
+            assert 0 < (refused.value.retry_after_s or 0) <= 60
+        assert fake.doorkeeper.statuses == [429]
+        await ticker.close()
+
+
+async def test_a_ban_and_the_firewall_are_fatal_and_told(market: Market) -> None:
+    market.fake.doorkeeper.ban(asyncio.get_running_loop().time())
+    ticker = BinanceTicker(market.fake.rest_url)
+    with pytest.raises(RequestFailed, match="has banned this address") as refused:
+        await ticker.ticks(["BINANCE:BTCUSDT"], lambda: market.now_ms)
+    assert refused.value.is_fatal
+    await ticker.close()
