@@ -53,3 +53,14 @@ async def test_what_has_no_limit_waits_for_nothing() -> None:
 async def test_a_pace_spaces_turns() -> None:
     time = Time()
     assert await begun(time, Pace(0.5, steady_s=time.steady_s, sleep=time.sleep), 4) == [0.0, 0.5, 1.0, 1.5]
+
+
+async def test_whoever_shares_an_address_is_held_back_together() -> None:
+    time = Time()
+    window = Window(100, 60, steady_s=time.steady_s, sleep=time.sleep)
+    window.hold(30)
+    turns = [asyncio.create_task(window.turn()) for _ in range(2)]
+    await time.pass_(29)
+    assert not any(turn.done() for turn in turns)
+    await time.pass_(2)
+    assert all(turn.done() for turn in turns)

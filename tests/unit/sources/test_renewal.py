@@ -14,10 +14,9 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 
-from stockstream.errors import BadMessage, RequestFailed
+from stockstream.errors import BadMessage
 from stockstream.models import Tick
 from stockstream.sources.contract import Capabilities, Confirmed, Ending, Fatal, Frame, Refused
-from stockstream.sources.limits import Window
 from stockstream.sources.runner import ConnectionRunner, Timing
 
 LIFETIME_S = 600.0
@@ -372,28 +371,13 @@ async def test_attempts_to_connect_stay_within_the_venues_limit() -> None:
     await scene.end()
 
 
-async def test_whoever_shares_an_address_is_held_back_together() -> None:
-    time = Time()
-    window = Window(100, 60, steady_s=time.steady_s, sleep=time.sleep)
-    window.hold(30)
-    turns = [asyncio.create_task(window.turn()) for _ in range(2)]
-    await time.pass_(29)
-    assert not any(turn.done() for turn in turns)
-    await time.pass_(2)
-    assert all(turn.done() for turn in turns)
-
-
 class ScriptedPoll:
     every_s = 1.0
 
-    def __init__(self) -> None:
-        self.asked = 0
-        self.failures: list[RequestFailed] = []
+    asked = 0
 
     async def ticks(self, symbols: Sequence[str], now_ms: Any) -> list[Tick]:
         self.asked += 1
-        if self.failures:
-            raise self.failures.pop(0)
         return [Tick(symbol, now_ms(), 2.0, kind="quote", producer_timestamp=now_ms()) for symbol in symbols]
 
     async def close(self) -> None: ...
@@ -407,18 +391,4 @@ async def test_a_poll_goes_on_beside_the_stream_and_proves_nothing_of_it() -> No
     assert {tick.kind for tick in scene.ticks} == {"quote"}
     await scene.time.pass_(5)
     assert len(scene.venue.sockets) == 2, "the subscription was not confirmed, whatever the poll says"
-    await scene.end()
-
-
-async def test_a_poll_that_fails_is_visible_and_asked_as_the_venue_wishes() -> None:
-    poll = ScriptedPoll()
-    poll.failures = [RequestFailed("too many requests", retry_after_s=50.0), RequestFailed("away")]
-    scene = Scene(poll=poll)
-    await scene.time.pass_(49)
-    assert (poll.asked, scene.runner.status.poll) == (1, "too many requests")
-    await scene.time.pass_(2)
-    assert (poll.asked, scene.runner.status.poll) == (2, "away")
-    await scene.time.pass_(3)
-    assert poll.asked >= 3
-    assert scene.runner.status.poll == ""
     await scene.end()

@@ -57,7 +57,7 @@ class Client:
 class FakeBinance:
     """Serves ``tape`` at the market's time ``now_ms``; a context. Limits and lifetimes run on a clock of their own.
 
-    ``answers_commands``: whether subscriptions are confirmed.
+    ``answers_commands``, which a test may take away: whether commands are answered.
     """
 
     def __init__(
@@ -183,13 +183,13 @@ class FakeBinance:
             if name:
                 client.streams[name] = None
         self.clients.append(client)
-        helpers = [asyncio.create_task(work) for work in (self._write(client), self._age(client), self._ping(client))]
+        tasks = [asyncio.create_task(work) for work in (self._write(client), self._age(client), self._ping(client))]
         try:
             await self._listen(client)
         finally:
-            for task in helpers:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._forget(client)
         return socket
 
