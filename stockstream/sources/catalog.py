@@ -31,9 +31,9 @@ class Source:
     """A venue: ``topic`` without prefix, ``url`` by default, and ``make_feed`` for one connection to a URL.
 
     ``settings`` are the names of those that ``make_feed`` is given too, as keywords. ``open_socket`` connects where
-    that is not by a WebSocket. Where it has more than a stream, ``rest_url`` is where that is by default; ``make_poll`` makes
-    what is asked beside the stream, every so many seconds. ``make_history`` makes what tells of the past, from the
-    ``rest_url`` if there is one, else from the ``url``.
+    that is not by a WebSocket. Where it has more than a stream, ``rest_url`` is where that is by default; ``make_poll``
+    makes what is asked beside the stream, every so many seconds. ``make_history`` makes what tells of the past, from
+    the ``rest_url`` if there is one, else from the ``url``.
     """
 
     name: str
