@@ -111,13 +111,16 @@ async def test_without_acks_a_frozen_broker_still_slows_and_sheds(cluster: Kafka
         finally:
             cluster.resume(0)
         await wait_until_async(lambda: producer.trouble is None and producer.buffered < 50, 60, "the end of the outage")
+        # What was on the way may be lost, untold: that is what the setting says. What comes now is written.
+        written = sum(cluster.topics.end_offsets(topic).values())
+        await wait_until_async(
+            lambda: sum(cluster.topics.end_offsets(topic).values()) > written + 500, 60, "more ticks to be written"
+        )
     finally:
         stream.is_on = False
         await task
         assert await producer.close(30) == 0
-    written = producer.counts.accepted
-    await wait_until_async(lambda: sum(cluster.topics.end_offsets(topic).values()) == written, 30, "all to be written")
-    assert_holes_are_told(cluster.topics.read(topic), stream.sent)
+    assert any(record.value.startswith(b"gap") for record in cluster.topics.read(topic) if record.value)
 
 
 def assert_holes_are_told(records: list[Any], sent: int) -> None:
