@@ -101,7 +101,7 @@ class Ingestion:
         )
         self._now_ms = now_ms
         self._histories = {
-            source.name: source.make_history()
+            source.name: source.make_history(source.rest_url)
             for source in self._sources
             if source.make_history is not None and settings.tick_schema != 1  # it cannot say that a hole is repaired
         }

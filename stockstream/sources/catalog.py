@@ -16,7 +16,7 @@ from stockstream.sources.yahoo.feed import YahooFeed
 class Source:
     """A venue: ``topic`` without prefix, ``url`` by default, and ``make_feed`` for one connection to a URL.
 
-    ``make_history`` asks for its past trades, None where it tells none.
+    ``make_history`` asks at ``rest_url`` for its past trades, None where it tells none.
     """
 
     name: str
@@ -24,7 +24,8 @@ class Source:
     url: str
     capabilities: Capabilities
     make_feed: Callable[[str], Feed]
-    make_history: Callable[[], History] | None = None
+    rest_url: str = ""
+    make_history: Callable[[str], History] | None = None
 
 
 SOURCES = {
