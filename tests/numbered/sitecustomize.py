@@ -10,5 +10,7 @@ from stockstream.settings import Settings
 from stockstream.sources.catalog import SOURCES, Source
 
 _url = os.environ["NUMBERED_URL"]
-SOURCES[NAME] = Source(NAME, TOPIC, _url, NumberedFeed.capabilities, NumberedFeed, lambda: NumberedHistory(_url))
+SOURCES[NAME] = Source(
+    NAME, TOPIC, _url, NumberedFeed.capabilities, NumberedFeed, rest_url=_url, make_history=NumberedHistory
+)
 Settings.numbered_url = None  # type: ignore[attr-defined]  # what a venue of ours has as a setting

@@ -22,7 +22,12 @@ class SimFeed:
 
     name = "sim"
     capabilities = Capabilities(
-        kind="trades", symbols_per_connection=500, silence_s=inf, has_trade_ids=True, sequential_ids=True
+        kind="trades",
+        symbols_per_connection=500,
+        silence_s=inf,
+        has_trade_ids=True,
+        sequential_ids=True,
+        history_days=366,
     )
 
     def __init__(self, url: str = URL) -> None:
@@ -57,7 +62,7 @@ class SimHistory:
     """Every trade of the simulated market, those that its stream has lost or not brought yet among them."""
 
     name = "sim"
-    depth_ms = 366 * 86_400_000
+    depth_ms = SimFeed.capabilities.history_days * 86_400_000
 
     def __init__(self, url: str = URL) -> None:
         self._options = Options.of(url)
