@@ -48,10 +48,11 @@ from stockstream.startup import (
     take_turns_often,
 )
 from stockstream.tables import Tables, declare
+from stockstream.tables.gaps import totals
 from stockstream.web import routes
 from stockstream.web.health import Check, live_view_check
 from stockstream.web.live import LiveView
-from stockstream.web.metrics import Counted
+from stockstream.web.metrics import Counted, Gauged
 from stockstream.web.subscriptions import SubscriptionViews
 from stockstream.web.tables import TableViews
 
@@ -287,6 +288,8 @@ class Runtime:
                 Counted("dead_letters", "Records put away, by reason.", "reason", self._letters_by_reason),
                 Counted("ticks", "Ticks read, by verdict.", "verdict", self._ticks_by_verdict),
                 Counted("sink_rows", "Rows for ClickHouse, by what became of them.", "outcome", self._sink_rows),
+                Gauged("gaps", "Holes in the ledger.", ("state", "cause"), self._gaps),
+                Gauged("gaps_seconds", "How long they are, all together.", ("state", "cause"), self._gaps_s),
             ],
         )
 
@@ -295,6 +298,12 @@ class Runtime:
 
     def _ticks_by_verdict(self) -> dict[str, int]:
         return {str(verdict): count for verdict, count in self.processor.verdicts.items()}
+
+    def _gaps(self) -> dict[tuple[str, str], float]:
+        return {at: count for at, (count, _) in totals(self.ingestion.gaps.gaps()).items()}
+
+    def _gaps_s(self) -> dict[tuple[str, str], float]:
+        return {at: length_ms / 1000 for at, (_, length_ms) in totals(self.ingestion.gaps.gaps()).items()}
 
     def _sink_rows(self) -> dict[str, int]:
         if self.persister is None:

@@ -1,4 +1,4 @@
-"""``GET /metrics``: what has been counted since the start, for Prometheus."""
+"""``GET /metrics``: what has been counted since the start, and what there is now, for Prometheus."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 
@@ -21,21 +21,37 @@ class Counted:
     read: Callable[[], Mapping[str, int]]
 
 
+@dataclass(frozen=True, slots=True)
+class Gauged:
+    """A family of gauges ``stockstream_{name}``; ``read`` gives what there is now by the values of ``labels``."""
+
+    name: str
+    told: str
+    labels: tuple[str, str]
+    read: Callable[[], Mapping[tuple[str, str], float]]
+
+
 class Metrics(Collector):
     """Answers with families that are read when they are asked for."""
 
-    def __init__(self, families: Sequence[Counted]) -> None:
+    def __init__(self, families: Sequence[Counted | Gauged]) -> None:
         self._families = tuple(families)
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """Every family as it is now."""
         for each in self._families:
-            family = CounterMetricFamily(f"stockstream_{each.name}", each.told, labels=[each.label])
-            for value, count in each.read().items():
-                family.add_metric([str(value)], count)
-            yield family
+            if isinstance(each, Counted):
+                counters = CounterMetricFamily(f"stockstream_{each.name}", each.told, labels=[each.label])
+                for value, count in each.read().items():
+                    counters.add_metric([str(value)], count)
+                yield counters
+            else:
+                gauges = GaugeMetricFamily(f"stockstream_{each.name}", each.told, labels=each.labels)
+                for values, number in each.read().items():
+                    gauges.add_metric(values, number)
+                yield gauges
 
     async def get(self, _request: web.Request) -> web.Response:
         """All of them, in Prometheus' text format."""

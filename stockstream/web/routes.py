@@ -14,7 +14,7 @@ from stockstream.web.gaps import Gaps
 from stockstream.web.health import Check, Health
 from stockstream.web.latest import LatestPrices
 from stockstream.web.live import LiveView
-from stockstream.web.metrics import Counted, Metrics
+from stockstream.web.metrics import Counted, Gauged, Metrics
 from stockstream.web.page import Page
 from stockstream.web.problem import problems, set_headers
 from stockstream.web.stream import Stream
@@ -32,7 +32,7 @@ def install(
     gaps: GapLedger | None = None,
     checks: Sequence[Callable[[], Check]],
     now_ms: Callable[[], int],
-    metrics: Sequence[Counted] = (),
+    metrics: Sequence[Counted | Gauged] = (),
 ) -> None:
     """Add the routes, the problem answers and the common headers to ``web_app``, before its server starts.
 

@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from stockstream.web.live import LiveView
-from stockstream.web.metrics import Counted
+from stockstream.web.metrics import Counted, Gauged
 from stockstream.web.routes import install
 
 Client = TestClient[web.Request, web.Application]
@@ -33,3 +33,16 @@ async def test_counters_are_told_as_prometheus_reads_them(
     assert await told() == {"late": 2, 'odd "one"\n': 1}
     counts["late"] += 1
     assert (await told())["late"] == 3
+
+
+async def test_gauges_are_told_by_all_their_labels(
+    live: LiveView, now_ms: Callable[[], int], serve: Callable[[web.Application], Awaitable[Client]]
+) -> None:
+    gaps = {("open", "closed 1001"): 2.5, ("repaired", "ids missing"): 1.0}
+    app = web.Application()
+    families = [Gauged("gaps", "Holes.", ("state", "cause"), lambda: gaps)]
+    install(app, live=live, sink=None, tables=None, checks=[], now_ms=now_ms, metrics=families)
+    response = await (await serve(app)).get("/metrics")
+    (family,) = text_string_to_metric_families(await response.text())
+    assert (family.type, family.name) == ("gauge", "stockstream_gaps")
+    assert {(s.labels["state"], s.labels["cause"]): s.value for s in family.samples} == gaps
