@@ -104,6 +104,16 @@ class Scene:
         )
         await self.until_traded(50)
 
+    async def until_failed(self) -> None:
+        """Until each runner has been seen to have failed, though it may try again."""
+        seen: set[int] = set()
+
+        def have_all() -> bool:
+            seen.update(id(runner) for runner in self.runners if runner.status.state == "failed")
+            return len(seen) == len(self.runners)
+
+        await wait_until_async(have_all, PATIENCE_S, "all runners to fail")
+
     async def until_detail(self, words: str) -> None:
         await wait_until_async(
             lambda: all(words in runner.status.detail for runner in self.runners), PATIENCE_S, f"{words} to be seen"
@@ -193,8 +203,8 @@ async def test_days_of_renewals_drops_silences_bans_and_rubbish(kafka: Any, regi
         await scene.until_streaming(4)
         fake.refuse(418, 1)
         await fake.close(1001)
+        await scene.until_failed()
         await scene.until_detail("banned")
-        assert {runner.status.state for runner in scene.runners} == {"failed"}
         fake.refuse(None)
         await scene.until_streaming(5)
         fake.refuse(429, 1)
