@@ -213,6 +213,7 @@ async def test_days_of_renewals_drops_silences_bans_and_rubbish(kafka: Any, regi
         fake.refuse(None)
         await scene.until_streaming(6)
         await scene.until_renewed()
+        await scene.until_renewed()
         ticks = await scene.stop()
         ended_ms = scene.clock()
 
