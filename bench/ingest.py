@@ -1,9 +1,9 @@
 """What it costs to get a venue's ticks into Kafka, and how long they take: ``python -m bench.ingest``.
 
-A server that speaks Yahoo's protocol, a broker and a registry of its own; then `stockstream produce` and two scripts as
-one writes them by hand take turns. Latency is from the moment at which the server wrote a frame to its socket to the
-broker's own stamp of the record (both in whole ms, of one clock); processor time is of the producing process, all
-threads. Every run is checked: each frame that was sent is in the topic, in order.
+A server that speaks the venue's protocol, a broker and a registry of its own; then `stockstream produce` and two
+scripts as one writes them by hand take turns. Latency is from the moment at which the server wrote a frame to its
+socket, or, of trades, from theirs, to the broker's own stamp of the record (both in whole ms, of one clock); processor
+time is of the producing process, all threads. Every run is checked: all that was sent is in the topic, in order.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.measure import Machine, cpu_seconds, peak_mb, save
+from bench.venue import TOKEN, VENUES
 from stockstream.codecs import Registry, TickDecoder
-from stockstream.models import TICK_SCHEMA_V1
+from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2
+from stockstream.sources.catalog import SOURCES
 from stockstream.testing.jars import kafka_libs, registry_home
 from stockstream.testing.kafka import KafkaCluster
 from stockstream.testing.registry import RegistryServer
@@ -35,16 +37,18 @@ from stockstream.testing.wait import wait_until
 
 CONTENDERS = ("stockstream", "script with aiokafka", "script with confluent")
 WARM_S = 5.0
+SYMBOLS = {"finnhub": 50}  # what a free key allows; 300 of all others
 ARRIVE_S = 0.5  # whoever is told to end forgets what has not reached it yet: all that was sent in the window shall have
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The venue's pace."""
+    """The venue and its pace."""
 
+    source: str
     ticks_per_s: float
     seconds: float
-    symbols: int = 300
+    symbols: int
     partitions: int = 12
 
 
@@ -71,15 +75,16 @@ class Servers:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m bench.ingest", description=__doc__.splitlines()[0])
+    arguments.add_argument("--source", choices=("yahoo", *VENUES), default="yahoo")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--seconds", type=float, default=15.0)
     arguments.add_argument("--ticks-per-s", type=float, default=1000.0)
     given = arguments.parse_args()
-    load = Load(ticks_per_s=given.ticks_per_s, seconds=given.seconds)
+    load = Load(given.source, given.ticks_per_s, given.seconds, SYMBOLS.get(given.source, 300))
     console = Console()
     runs: dict[str, list[Run]] = {name: [] for name in CONTENDERS}
     with KafkaCluster(kafka_libs()) as kafka, RegistryServer(registry_home()) as registry:
-        servers = Servers(kafka, registry.url, asyncio.run(register(registry.url)))
+        servers = Servers(kafka, registry.url, asyncio.run(register(registry.url, load.source)))
         for number in range(given.rounds):
             for name in CONTENDERS if number % 2 == 0 else reversed(CONTENDERS):
                 run = measure(servers, load, name, f"r{number}-{CONTENDERS.index(name)}-")
@@ -89,22 +94,22 @@ def main() -> None:
     console.print(f"written to {write(load, runs)}")
 
 
-async def register(url: str) -> int:
+async def register(url: str, source: str) -> int:
     registry = Registry(url)
     try:
-        return await registry.ensure("script-value", TICK_SCHEMA_V1)
+        return await registry.ensure("script-value", TICK_SCHEMA_V2 if source in VENUES else TICK_SCHEMA_V1)
     finally:
         await registry.close()
 
 
 def measure(servers: Servers, load: Load, name: str, prefix: str) -> Run:
-    topic = f"{prefix}yfinance"
+    topic = f"{prefix}{SOURCES[load.source].topic}"
     servers.kafka.topics.create(topic, load.partitions, config={"message.timestamp.type": "LogAppendTime"})
     with tempfile.TemporaryDirectory() as folder:
         tape = Path(folder) / "tape.jsonl"
         with Venue(load, tape) as (server, url, symbols):
             process = subprocess.Popen(
-                command(name, servers, topic, url, symbols),
+                command(name, load.source, servers, topic, url, symbols),
                 env=environment(servers, prefix, symbols, load),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -139,14 +144,13 @@ class Venue:
     """The fake in a process of its own: (process, url, symbols)."""
 
     def __init__(self, load: Load, tape: Path) -> None:
-        options = {
-            "--symbols": load.symbols,
-            "--trades-per-s": load.ticks_per_s,
-            "--snapshot-every-ms": 0,
-            "--tape": tape,
-        }
+        options = {"--symbols": load.symbols, "--trades-per-s": load.ticks_per_s, "--tape": tape}
         given = [str(part) for option in options.items() for part in option]
-        self._command = [sys.executable, "-m", "stockstream.sources.yahoo.fake", "--always-open", *given]
+        if load.source in VENUES:
+            self._command = [sys.executable, "-m", "bench.venue", load.source, *given]
+        else:
+            fake = ("stockstream.sources.yahoo.fake", "--always-open", "--snapshot-every-ms", "0")
+            self._command = [sys.executable, "-m", *fake, *given]
 
     def __enter__(self) -> tuple[subprocess.Popen[str], str, str]:
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
@@ -162,11 +166,14 @@ class Venue:
         self._process.stdout.close()
 
 
-def command(name: str, servers: Servers, topic: str, url: str, symbols: str) -> list[str]:
+def command(name: str, source: str, servers: Servers, topic: str, url: str, symbols: str) -> list[str]:
     if name == "stockstream":
-        return [sys.executable, "-m", "stockstream", "produce", "yahoo", "--url", url]
+        return [sys.executable, "-m", "stockstream", "produce", source, "--url", url]
+    script = ["bench.peers.trades_script", "--venue", source] if source in VENUES else ["bench.peers.yfinance_script"]
+    if source == "finnhub":
+        url = f"{url}?token={TOKEN}"
     return [
-        *(sys.executable, "-m", "bench.peers.yfinance_script", "--producer", name.split()[-1]),
+        *(sys.executable, "-m", *script, "--producer", name.split()[-1]),
         *("--bootstrap", servers.kafka.bootstrap, "--topic", topic, "--url", url, "--symbols", symbols),
         *("--schema-id", str(servers.schema_id)),
     ]
@@ -180,6 +187,8 @@ def environment(servers: Servers, prefix: str, symbols: str, load: Load) -> dict
         "STOCKSTREAM_TOPIC_PREFIX": prefix,
         "STOCKSTREAM_PARTITIONS": str(load.partitions),
         "SYMBOLS": symbols,
+        "FINNHUB_API_TOKEN": TOKEN,
+        "STOCKSTREAM_BINANCE_TICKER_INTERVAL_S": "0",
     }
 
 
@@ -213,7 +222,7 @@ async def prices(servers: Servers, topic: str) -> dict[str, list[tuple[int, int,
     found: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
     for record in records:
         tick = decoder.decode(record.key, record.value)
-        if tick.kind in ("snapshot", "quote"):
+        if tick.kind in ("trade", "snapshot", "quote"):
             found[tick.symbol].append((record.timestamp_ms, tick.event_time, tick.price))
     return found
 
@@ -259,7 +268,7 @@ def write(load: Load, runs: dict[str, list[Run]]) -> Path:
         "cpu_ratio_by_round": {name: [round(ratio, 2) for ratio in ratios(runs, name)] for name in CONTENDERS[1:]},
         "runs": {name: [asdict(run) for run in each] for name, each in runs.items()},
     }
-    return save("ingest", report)
+    return save("ingest" if load.source == "yahoo" else f"ingest_{load.source}", report)
 
 
 if __name__ == "__main__":

@@ -190,6 +190,8 @@ TABLES: dict[str, Callable[[Figures], str]] = {
     "recovery": recovery,
     "profile": profile,
     "ingest": ingest,
+    "ingest_binance": ingest,
+    "ingest_finnhub": ingest,
 }
 
 
