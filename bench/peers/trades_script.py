@@ -34,7 +34,7 @@ def binance(message: dict[str, Any]) -> Iterator[Record]:
         yield {
             **{"symbol": f"BINANCE:{trade['s']}", "event_time": trade["T"], "timestamp": str(trade["T"])},
             **{"price": float(trade["p"]), "last_size": float(trade["q"]), "trade_id": trade["t"]},
-            **{"exchange": "BINANCE", "source": "binance"},
+            **{"exchange": "BINANCE", "source": "binance", "day_volume": -1},
         }
 
 
@@ -44,6 +44,7 @@ def finnhub(message: dict[str, Any]) -> Iterator[Record]:
             **{"symbol": f"FINNHUB:{trade['s']}", "event_time": trade["t"], "timestamp": str(trade["t"])},
             **{"price": trade["p"], "last_size": trade["v"], "kind": "trade" if trade["v"] else "quote"},
             **{"exchange": "US", "source": "finnhub", "conditions": ",".join(trade["c"] or ())},
+            "day_volume": -1,
         }
 
 
