@@ -54,6 +54,8 @@ def tape(first_ms: int, last_ms: int) -> dict[tuple[str, int], tuple[int, float,
 
     return {(tick.symbol, tick.trade_id): (tick.event_time, tick.price, tick.last_size) for tick in asyncio.run(told())}
 
+TRADES = "uniqExact(symbol, trade_id) FROM {database}.ticks WHERE kind = 'trade'"  # those of repaired holes come twice
+
 
 @pytest.mark.timeout(400)
 def test_three_lines_start_a_market_and_its_archive_replays_to_the_same_candles(system: System) -> None:
@@ -63,7 +65,7 @@ def test_three_lines_start_a_market_and_its_archive_replays_to_the_same_candles(
         return list(map(tuple, client.query(f"SELECT {what.format(database=database)}").result_rows))
 
     worker = system.start()
-    wait_until(lambda: rows("count() FROM {database}.ticks")[0][0] >= ENOUGH, 120, "ticks in the archive")
+    wait_until(lambda: rows(TRADES)[0][0] >= ENOUGH, 120, "ticks in the archive")
     worker.stop()
     system.environment |= {"STOCKSTREAM_INGEST_ENABLED": "false", "STOCKSTREAM_TICK_TOPICS": "sim"}
     system.start("w1")
