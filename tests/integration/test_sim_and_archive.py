@@ -54,6 +54,7 @@ def tape(first_ms: int, last_ms: int) -> dict[tuple[str, int], tuple[int, float,
 
     return {(tick.symbol, tick.trade_id): (tick.event_time, tick.price, tick.last_size) for tick in asyncio.run(told())}
 
+
 TRADES = "uniqExact(symbol, trade_id) FROM {database}.ticks WHERE kind = 'trade'"  # those of repaired holes come twice
 
 
