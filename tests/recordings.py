@@ -18,7 +18,7 @@ T0_MS = 1_700_000_000_000
 
 
 def recording() -> list[Row]:
-    """Trades of two symbols with a pause, and what a live source says between them: starts, a hole, a quote."""
+    """Trades of two symbols with a pause, and between them what a source says: starts, a hole, its repair, a quote."""
     rows: list[Row] = [
         {"symbol": symbol, "event_ms": T0_MS, "kind": "start", "received_ms": T0_MS} for symbol in ("AAA", "X:BBB")
     ]
@@ -37,6 +37,8 @@ def recording() -> list[Row]:
         if n == 150:
             hole = {"event_ms": event_ms, "until_ms": event_ms + 590_000, "received_ms": event_ms + 590_001}
             rows.append({"symbol": "AAA", "kind": "gap", "cause": 'closed 1001, "silent"', **hole})
+            mended = {**hole, "until_ms": event_ms + 300_000, "received_ms": event_ms + 595_000}
+            rows.append({"symbol": "AAA", "kind": "repair", "cause": "from the venue's history", **mended})
     rows.append({"symbol": "AAA", "event_ms": T0_MS + 1, "kind": "quote", "price": 99.5, "received_ms": T0_MS + 2})
     rows.append(
         {"symbol": "AAA", "event_ms": T0_MS + 9, "kind": "snapshot", "price": 98.25, "day_volume": 12_345_678_901}

@@ -17,10 +17,10 @@ from stockstream.core.interval import trading_day, window_end, window_start
 from stockstream.core.offline import OfflineEngine
 from stockstream.models import Tick, Verdict
 from stockstream.models.records import Records
+from stockstream.models.tick import CONTROLS
 from stockstream.settings import Settings
 
 _CLOCK_SKEW_MS = 60_000
-_CONTROLS = ("start", "gap")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _fold(engine: OfflineEngine, intake: Intake, span: Span, symbols: Collection
 
 
 def _matters(tick: Tick, span: Span) -> bool:
-    if tick.kind in _CONTROLS:
+    if tick.kind in CONTROLS:
         return True
     first_ms, end_ms = span.first_ms, span.end_ms
     return (first_ms is None or tick.event_time >= first_ms) and (end_ms is None or tick.event_time < end_ms)

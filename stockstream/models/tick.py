@@ -9,6 +9,8 @@ Kind = Literal["trade", "snapshot", "quote", "start", "gap", "repair"]
 KINDS: tuple[Kind, ...] = ("trade", "snapshot", "quote", "start", "gap", "repair")
 CONTROLS: frozenset[Kind] = frozenset({"start", "gap", "repair"})
 """The kinds that are no prices, but say what is known of them."""
+SPANS: frozenset[Kind] = frozenset({"gap", "repair"})
+"""Those of them that tell of a stretch of time, from ``event_time`` to ``until``."""
 
 
 def avro(kind: object, default: object = ...) -> dict[str, Any]:

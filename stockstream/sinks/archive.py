@@ -10,9 +10,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from stockstream.models import Tick
+from stockstream.models.tick import SPANS
 from stockstream.sinks.clickhouse import ClickHouseSink
 
 _REACH_MS = 7 * 86_400_000  # how long before it ends a hole may have begun
+_IS_SPAN = f"t.kind IN {tuple(sorted(SPANS))}"
 _COLUMNS = ", ".join(f"t.`{each.name}`" for each in fields(Tick))
 
 
@@ -31,8 +33,8 @@ class _Partition:
 class TickArchive:
     """The ticks that happened in ``[from_ms, until_ms)`` and came in ``topics``, as they were received.
 
-    The ``gap`` records of holes that reach into that time are among them, whatever their verdicts were. ``symbols`` and
-    ``source`` choose among them, if given. An async context manager, which connects ``sink`` and closes it; iterate it
+    The ``gap`` and ``repair`` records that reach into that time are among them, whatever their verdicts were.
+    ``symbols`` and ``source`` choose among them, if given. An async context manager, which connects ``sink`` and closes it; iterate it
     once. ``rows`` are all that there are, ``rows_read`` those that were given. At most about ``held_rows`` are in
     memory, however many there are. Errors are the sink's.
     """
@@ -67,7 +69,7 @@ class TickArchive:
             self._chosen += " AND t.source = {source:String}"
         self._within = (
             f"{self._chosen} AND t.event_time >= {{reach:Int64}} AND t.event_time < {{until:Int64}}"
-            " AND (t.event_time >= {from:Int64} OR (t.kind = 'gap' AND t.until > {from:Int64}))"
+            f" AND (t.event_time >= {{from:Int64}} OR ({_IS_SPAN} AND t.until > {{from:Int64}}))"
         )
 
     async def __aenter__(self) -> Self:
@@ -95,7 +97,7 @@ class TickArchive:
         self.rows = sum(count for _, _, _, count, _, _ in found)
 
     async def before(self) -> list[Tick]:
-        """What says from when on each symbol was covered: its last ``start``, and the holes of the week before.
+        """What says from when on each symbol was covered: its last ``start``, the week's holes and repairs.
 
         Without it a day whose subscription is older than what is read would begin as one that nobody knows the
         beginning of.
@@ -106,7 +108,7 @@ class TickArchive:
         )
         holes = await self._select(
             f"SELECT DISTINCT {_COLUMNS} FROM {{database}}.ticks AS t WHERE {self._chosen}"  # noqa: S608 - constants
-            " AND t.kind = 'gap' AND t.event_time >= {reach:Int64} AND t.until <= {from:Int64}"
+            f" AND {_IS_SPAN} AND t.event_time >= {{reach:Int64}} AND t.until <= {{from:Int64}}"
         )
         ticks = [Tick(*row) for row in (*starts, *holes)]
         known = {tick.symbol for tick in ticks if tick.kind == "start"}

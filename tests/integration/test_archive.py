@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -90,8 +91,8 @@ async def ticks_come_as_they_were_received(make: Making) -> None:
 
 
 async def a_range_has_the_holes_that_reach_into_it(make: Making) -> None:
-    def hole(from_ms: int, until_ms: int) -> Tick:
-        return tick("A", from_ms, until_ms, price=0.0, kind="gap", until=T0_MS + until_ms, cause="closed 1001")
+    def hole(from_ms: int, until_ms: int, kind: str = "gap") -> Tick:
+        return tick("A", from_ms, until_ms, price=0.0, kind=kind, until=T0_MS + until_ms, cause="closed 1001")
 
     before, into = hole(1_000, 9_999), hole(2_000, 10_001)
     within, out_of = hole(15_000, 16_000), hole(19_000, 60_000)
@@ -107,12 +108,14 @@ async def a_range_has_the_holes_that_reach_into_it(make: Making) -> None:
                 tick("A", 19_999, 70_000),
                 out_of,
                 tick("A", 20_000, 20_000),
+                hole(1_000, 9_999, "repair"),
+                hole(2_000, 10_001, "repair"),
             ]
         )
     ]
     async with stored(make, rows) as sink:
         found = await read(sink, 10_000, 20_000)
-    assert found == [rows[n].tick for n in (2, 3, 4, 5, 6)]
+    assert found == [rows[n].tick for n in (2, 3, 4, 5, 6, 9)]
 
 
 async def topics_symbols_and_sources_can_be_chosen(make: Making) -> None:
@@ -145,12 +148,14 @@ async def what_was_known_before_is_told(make: Making) -> None:
     older, start = control("A", "start", -40 * DAY_MS), control("A", "start", -30 * DAY_MS)
     forgotten, known = control("A", "gap", -20 * DAY_MS, -20 * DAY_MS + 5), control("A", "gap", -DAY_MS, -DAY_MS + 5)
     unknown, later = control("B", "gap", -DAY_MS, -DAY_MS + 5), control("A", "start", 50)
-    rows = [row(each, n) for n, each in enumerate([older, start, forgotten, known, unknown, tick("A", 10, 10), later])]
+    mended = replace(known, kind="repair", producer_timestamp=known.producer_timestamp + 1)
+    ticks = [older, start, forgotten, known, unknown, tick("A", 10, 10), later, mended]
+    rows = [row(each, n) for n, each in enumerate(ticks)]
     async with (
         stored(make, rows) as sink,
         TickArchive(sink, from_ms=T0_MS, until_ms=T0_MS + 100, topics=["live"]) as archive,
     ):
-        assert await archive.before() == [start, known]
+        assert await archive.before() == [start, known, mended]
         assert [each async for each in archive] == [rows[5].tick, later]
 
 

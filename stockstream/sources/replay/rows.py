@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 from stockstream.errors import InvalidInput
 from stockstream.models import Tick, is_symbol
-from stockstream.models.tick import KINDS
+from stockstream.models.tick import CONTROLS, KINDS, SPANS
 
 REQUIRED = ("event_ms", "trade_id", "price", "size")
 OPTIONAL = ("symbol", "received_ms", "kind", "day_volume", "until_ms", "cause")
@@ -22,8 +22,6 @@ TEXTS = {"symbol", "kind", "cause"}
 DEFAULT_SYMBOL = "TRADES"
 GREATEST_LONG = 2**63 - 1
 PARQUET_MAGIC = b"PAR1"
-
-_CONTROLS = {"start", "gap"}
 
 
 class Recording(Protocol):
@@ -69,9 +67,9 @@ def tick_of(
 ) -> Tick:
     """The tick of a row, in which None stands for nothing; its source is ``replay``.
 
-    A row without a kind is a trade, and has an id, a price and a size. A snapshot or quote has a price, a ``gap`` the
-    end of the hole, a ``start`` needs nothing. What says not when it was received was received when it happened, and a
-    ``gap`` at its end. Raises `BadRow`.
+    A row without a kind is a trade, and has an id, a price and a size. A snapshot or quote has a price, a ``gap`` or
+    ``repair`` its end, a ``start`` needs nothing. What says not when it was received was received when it happened, and
+    a ``gap`` or ``repair`` at its end. Raises `BadRow`.
     """
     if event_ms is None:
         raise BadRow("event_ms is missing")
@@ -93,23 +91,23 @@ def tick_of(
         )
     if kind not in KINDS:
         raise BadRow(f"kind is {kind[:40]!r}: must be one of {', '.join(KINDS)} (--columns kind=- leaves it unread)")
-    if kind == "gap" and (until_ms is None or not event_ms <= until_ms <= GREATEST_LONG):
+    if kind in SPANS and (until_ms is None or not event_ms <= until_ms <= GREATEST_LONG):
         raise BadRow(
-            f"until_ms is {'missing' if until_ms is None else until_ms}: a gap must end, and not before it begins"
+            f"until_ms is {'missing' if until_ms is None else until_ms}: a {kind} must end, and not before it begins"
         )
-    known_ms = (until_ms or event_ms) if kind == "gap" else event_ms
+    known_ms = (until_ms or event_ms) if kind in SPANS else event_ms
     return Tick(
         symbol,
         event_ms,
-        0.0 if kind in _CONTROLS else _price(price),
-        0.0 if kind in _CONTROLS or size is None else _size(size),
+        0.0 if kind in CONTROLS else _price(price),
+        0.0 if kind in CONTROLS or size is None else _size(size),
         -1 if day_volume is None else day_volume,
         -1 if trade_id is None else trade_id,
         kind=kind,
         producer_timestamp=known_ms if received_ms is None else _received(received_ms),
         source="replay",
-        until=until_ms if kind == "gap" else None,
-        cause=cause or None if kind == "gap" else None,
+        until=until_ms if kind in SPANS else None,
+        cause=cause or None if kind in SPANS else None,
     )
 
 

@@ -55,7 +55,7 @@ def test_every_format_gives_the_same_ticks(form: str, tmp_path: Path) -> None:
     path = tmp_path / "recorded"
     FORMATS[form](path, recording())
     ticks = read(path)
-    assert {tick.kind for tick in ticks} == {"trade", "snapshot", "quote", "start", "gap"}
+    assert {tick.kind for tick in ticks} == {"trade", "snapshot", "quote", "start", "gap", "repair"}
     assert ticks == [expected(row) for row in recording()]
 
 
@@ -83,6 +83,7 @@ def test_all_of_a_file_has_been_read_at_its_end(form: str, tmp_path: Path) -> No
         ({"symbol": "VN 30"}, "symbol is 'VN 30': use 1 to 64 of"),
         ({"kind": "auction"}, "kind is 'auction': must be one of trade, snapshot, quote, start, gap"),
         ({"kind": "gap"}, "until_ms is missing: a gap must end"),
+        ({"kind": "repair"}, "until_ms is missing: a repair must end"),
         ({"kind": "gap", "until_ms": T0_MS - 1}, "until_ms is .*not before it begins"),
         ({"received_ms": 0}, "received_ms is 0: must be Unix time in ms"),
     ],
