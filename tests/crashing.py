@@ -33,8 +33,8 @@ class ByteRows(Rows):
         for interval, key, start in touched:
             self.series(interval, key).touch(start)
         for series in self._active:
-            for start in series.changed:
-                at, data = (series.interval, series.key, start), series.encoded(start)
+            for start, data in series.changes():
+                at = (series.interval, series.key, start)
                 if data is None:
                     self.stored.pop(at, None)
                 else:

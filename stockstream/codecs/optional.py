@@ -5,13 +5,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from stockstream.codecs.remembered import Remembered
+from stockstream.core.varint import varint as unsigned
 from stockstream.models.schema import AvroSchema
 
 _DOUBLE = struct.Struct("<d")
 _NULL, _PRESENT = b"\0", b"\2"
-_SHORT = [bytes((byte,)) for byte in range(0x80)]
-_TWO = struct.Struct("<H").pack
 
 Written = Callable[[object], bytes]
 
@@ -55,25 +53,7 @@ def varint(value: object) -> bytes:
     """An Avro int or long; raises `OverflowError` for anything but an integer of 64 bits."""
     if not isinstance(value, int) or not -(1 << 63) <= value < 1 << 63:
         raise OverflowError(f"{value!r} is no integer of 64 bits")
-    rest = value << 1 ^ value >> 63
-    if rest < 0x80:
-        return _SHORT[rest]
-    if rest < 0x4000:
-        return _TWO(rest & 0x7F | 0x80 | rest << 1 & 0x7F00)
-    return _TWO(rest & 0x7F | rest << 1 & 0x7F00 | 0x8080) + _UPPER[rest >> 14]
-
-
-def _unsigned(rest: int) -> bytes:
-    out = bytearray()
-    while rest > 0x7F:
-        out.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out)
-
-
-_UPPER = Remembered[int](_unsigned)
-"""What follows the first two bytes of a long: times, ids and versions share it for a while."""
+    return unsigned(value << 1 ^ value >> 63)
 
 
 _WRITTEN: dict[object, Written] = {"double": _double, "long": _long, "string": _text}

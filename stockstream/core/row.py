@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from stockstream.core.columns import Ints
 from stockstream.core.partial import Cumulative, Partial
 from stockstream.core.trade_ids import TradeIds
+from stockstream.core.varint import varint
 from stockstream.core.windows import Windows
 
 _Place = TypeVar("_Place", int, Ints)
@@ -47,8 +48,6 @@ _REPAIR = struct.Struct("<qqq")
 _CLOSED_AT = struct.Struct("<q")
 _CLOSED_AT_POS = 22
 _NO_DELTAS = b"\0"
-_LOW_BITS = 14  # of a varint: its first two bytes
-_TWO_BYTES = struct.Struct("<H").pack
 
 # `_HEAD` and `_PRICES` once more, as columns.
 _HEADS = np.dtype(
@@ -294,28 +293,11 @@ def _deltas(ascending: list[int]) -> bytes:
     """Their number and differences, as varints."""
     if not ascending:
         return _NO_DELTAS
-    previous, parts = 0, [_varint(len(ascending))]
+    previous, parts = 0, [varint(len(ascending))]
     for value in ascending:
-        parts.append(_varint(value - previous))
+        parts.append(varint(value - previous))
         previous = value
     return b"".join(parts)
-
-
-def _varint(value: int) -> bytes:
-    """Ids mostly count, so all but the last bits were seen before."""
-    if value < 1 << _LOW_BITS:
-        return _written(value)
-    return _TWO_BYTES(value & 127 | value << 1 & 0x7F00 | 0x8080) + _written(value >> _LOW_BITS)
-
-
-@lru_cache(40_000)
-def _written(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _read_deltas(data: bytes, pos: int) -> tuple[list[int], int]:

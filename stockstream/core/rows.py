@@ -54,10 +54,10 @@ class Series:
             self._hold(start, row)
         return row
 
-    def encoded(self, start: int) -> bytes | None:
-        """The bytes to store of a row that changed in the batch; None to delete it."""
-        held = self.held[start]
-        return held.encode() if isinstance(held, Row) else held
+    def changes(self) -> list[tuple[int, bytes | None]]:
+        """Starts and bytes to store of the rows that changed in the batch; None to delete one."""
+        held = self.held
+        return [(start, row.encode() if isinstance(row := held[start], Row) else row) for start in self.changed]
 
     def append_encoded(self, starts: Sequence[int], data: Sequence[bytes]) -> None:
         """Store new rows, ascending and later than all others, by their bytes."""

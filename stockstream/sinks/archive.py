@@ -34,9 +34,9 @@ class TickArchive:
     """The ticks that happened in ``[from_ms, until_ms)`` and came in ``topics``, as they were received.
 
     The ``gap`` and ``repair`` records that reach into that time are among them, whatever their verdicts were.
-    ``symbols`` and ``source`` choose among them, if given. An async context manager, which connects ``sink`` and closes it; iterate it
-    once. ``rows`` are all that there are, ``rows_read`` those that were given. At most about ``held_rows`` are in
-    memory, however many there are. Errors are the sink's.
+    ``symbols`` and ``source`` choose among them, if given. An async context manager, which connects ``sink`` and closes
+    it; iterate it once. ``rows`` are all that there are, ``rows_read`` those that were given. At most about
+    ``held_rows`` are in memory, however many there are. Errors are the sink's.
     """
 
     def __init__(

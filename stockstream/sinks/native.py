@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockstream.core.archive import Coded, Column, Optional, Texts
+from stockstream.core.varint import varint
 
 _TYPES = {"i4": "Int32", "i8": "Int64", "u1": "UInt8", "u4": "UInt32", "u8": "UInt64", "f8": "Float64", "b1": "Bool"}
 # Of a column with a dictionary: its version; in each block, that the dictionary follows and replaces the one before.
@@ -39,7 +40,7 @@ def native(blocks: Sequence[tuple[int, Mapping[str, Written]]], texts: Collectio
     names = [name for name in names if any(_has_values(columns.get(name)) for _, columns in blocks)]
     parts: list[bytes] = []
     for count, columns in blocks:
-        parts += [_varint(len(names)), _varint(count)]
+        parts += [varint(len(names)), varint(count)]
         for name in names:
             column = columns.get(name)
             parts += [_text(name), *_written(_nulls(count, name in texts) if column is None else column, count)]
@@ -106,17 +107,8 @@ def _with_dictionary(column: Coded, count: int) -> Iterable[bytes]:
 
 def _text(text: str) -> bytes:
     data = text.encode()
-    return _varint(len(data)) + data
+    return varint(len(data)) + data
 
 
 def _long(number: int) -> bytes:
     return number.to_bytes(8, "little")
-
-
-def _varint(number: int) -> bytes:
-    written = bytearray()
-    while number > 0x7F:
-        written.append(number & 0x7F | 0x80)
-        number >>= 7
-    written.append(number)
-    return bytes(written)

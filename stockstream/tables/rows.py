@@ -101,11 +101,8 @@ class StoreRows(Rows):
         for interval, key, start in touched:
             self.series(interval, key).touch(start)
         for series in self._active:
-            interval, name, held = series.interval, _name(series.key), series.held
-            changes[interval] += [
-                (name + _window(interval, start), row.encode() if isinstance(row := held[start], Row) else row)
-                for start in series.changed
-            ]
+            interval, name = series.interval, _name(series.key)
+            changes[interval] += [(name + _window(interval, start), data) for start, data in series.changes()]
             self._kept.pop(series, None)
             if series.end_batch():
                 self._kept[series] = None
