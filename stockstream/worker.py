@@ -288,8 +288,11 @@ class Runtime:
                 Counted("dead_letters", "Records put away, by reason.", "reason", self._letters_by_reason),
                 Counted("ticks", "Ticks read, by verdict.", "verdict", self._ticks_by_verdict),
                 Counted("sink_rows", "Rows for ClickHouse, by what became of them.", "outcome", self._sink_rows),
-                Gauged("gaps", "Holes in the ledger.", ("state", "cause"), self._gaps),
-                Gauged("gaps_seconds", "How long they are, all together.", ("state", "cause"), self._gaps_s),
+                Gauged(
+                    {"gaps": "Holes in the ledger.", "gaps_seconds": "How long they are, all together."},
+                    ("state", "cause"),
+                    self._gaps,
+                ),
             ],
         )
 
@@ -299,11 +302,9 @@ class Runtime:
     def _ticks_by_verdict(self) -> dict[str, int]:
         return {str(verdict): count for verdict, count in self.processor.verdicts.items()}
 
-    def _gaps(self) -> dict[tuple[str, str], float]:
-        return {at: count for at, (count, _) in totals(self.ingestion.gaps.gaps()).items()}
-
-    def _gaps_s(self) -> dict[tuple[str, str], float]:
-        return {at: length_ms / 1000 for at, (_, length_ms) in totals(self.ingestion.gaps.gaps()).items()}
+    def _gaps(self) -> dict[tuple[str, str], tuple[float, float]]:
+        found = totals(self.ingestion.gaps.gaps())
+        return {at: (count, length_ms / 1000) for at, (count, length_ms) in found.items()}
 
     def _sink_rows(self) -> dict[str, int]:
         if self.persister is None:

@@ -23,12 +23,13 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Gauged:
-    """A family of gauges ``stockstream_{name}``; ``read`` gives what there is now by the values of ``labels``."""
+    """Families of gauges ``stockstream_{name}``, each with what it tells; ``read`` gives, by the values of ``labels``,
+    what there is now for each family.
+    """
 
-    name: str
-    told: str
+    families: Mapping[str, str]
     labels: tuple[str, str]
-    read: Callable[[], Mapping[tuple[str, str], float]]
+    read: Callable[[], Mapping[tuple[str, str], Sequence[float]]]
 
 
 class Metrics(Collector):
@@ -48,10 +49,12 @@ class Metrics(Collector):
                     counters.add_metric([str(value)], count)
                 yield counters
             else:
-                gauges = GaugeMetricFamily(f"stockstream_{each.name}", each.told, labels=each.labels)
-                for values, number in each.read().items():
-                    gauges.add_metric(values, number)
-                yield gauges
+                found = each.read()
+                for place, (name, told) in enumerate(each.families.items()):
+                    gauges = GaugeMetricFamily(f"stockstream_{name}", told, labels=each.labels)
+                    for values, numbers in found.items():
+                        gauges.add_metric(values, numbers[place])
+                    yield gauges
 
     async def get(self, _request: web.Request) -> web.Response:
         """All of them, in Prometheus' text format."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from stockstream.errors import BadMessage
 from stockstream.models import Tick, is_symbol
 from stockstream.sources.contract import Frame
+from stockstream.sources.reading import read_json, shown
 
 NAME, PREFIX, EXCHANGE = "binance", "BINANCE:", "BINANCE"
 CRYPTOCURRENCY = 41
@@ -22,7 +22,6 @@ _TRADE = re.compile(
     rb'"T":(\d{1,18}),"m":(?:true|false),"M":(?:true|false)\}\}'
 ).fullmatch
 _GREATEST = 1 << 63
-_SHOWN = 120
 _names: dict[bytes, str] = {}
 
 
@@ -32,15 +31,12 @@ def parse(frame: Frame, received_ms: int) -> Tick | dict[str, Any]:
         name, trade_id, price, size, time = found.groups()
         symbol = _names.get(name) or _names.setdefault(name, PREFIX + name.decode())
         return trade_tick(symbol, int(trade_id), float(price), float(size), int(time), received_ms)
-    try:
-        content = json.loads(frame)
-    except (ValueError, RecursionError) as error:
-        raise BadMessage(f"no JSON: {_shown(frame)}") from error
+    content = read_json(frame)
     if not isinstance(content, dict):
-        raise BadMessage(f"no JSON object: {_shown(frame)}")
+        raise BadMessage(f"no JSON object: {shown(frame)}")
     data = content.get("data", content)
     if not isinstance(data, dict):
-        raise BadMessage(f"a stream's data that are no object: {_shown(frame)}")
+        raise BadMessage(f"a stream's data that are no object: {shown(frame)}")
     if data.get("e") != "trade":
         return data
     try:
@@ -53,7 +49,7 @@ def parse(frame: Frame, received_ms: int) -> Tick | dict[str, Any]:
             received_ms,
         )
     except (LookupError, TypeError, ValueError) as error:
-        raise BadMessage(f"no trade: {_shown(frame)} ({error})") from error
+        raise BadMessage(f"no trade: {shown(frame)} ({error})") from error
 
 
 def trade_tick(symbol: str, trade_id: int, price: float, size: float, time_ms: int, received_ms: int) -> Tick:
@@ -80,7 +76,7 @@ def past_trade(symbol: str, row: Mapping[str, Any]) -> Tick:
         time_ms = _whole(row["time"])
         return trade_tick(symbol, _whole(row["id"]), decimal(row["price"]), decimal(row["qty"]), time_ms, time_ms)
     except (LookupError, TypeError, ValueError) as error:
-        raise BadMessage(f"no past trade: {str(row)[:_SHOWN]} ({error})") from error
+        raise BadMessage(f"no past trade: {shown(row)} ({error})") from error
 
 
 def ticker_quote(row: Mapping[str, Any], received_ms: int) -> Tick:
@@ -113,31 +109,27 @@ def ticker_quote(row: Mapping[str, Any], received_ms: int) -> Tick:
             price_change_24h=decimal(row["priceChange"]),
         )
     except (LookupError, TypeError, ValueError) as error:
-        raise BadMessage(f"no 24 h ticker: {str(row)[:_SHOWN]} ({error})") from error
+        raise BadMessage(f"no 24 h ticker: {shown(row)} ({error})") from error
 
 
 def symbol_of(name: object) -> str:
     """Our symbol for Binance's own; raises `ValueError`."""
     if not isinstance(name, str) or not name or not is_symbol(PREFIX + name):
-        raise ValueError(f"{str(name)[:_SHOWN]!r} is no symbol")
+        raise ValueError(f"{shown(name)} is no symbol")
     return PREFIX + name
 
 
 def decimal(text: object) -> float:
     """A decimal string; raises `ValueError` where it is none, or no finite number."""
     if not isinstance(text, str):
-        raise ValueError(f"{str(text)[:_SHOWN]!r} is no decimal string")
+        raise ValueError(f"{shown(text)} is no decimal string")
     number = float(text)
     if not -1e300 < number < 1e300:
-        raise ValueError(f"{text[:_SHOWN]!r} is no finite number")
+        raise ValueError(f"{shown(text)} is no finite number")
     return number
 
 
 def _whole(number: object) -> int:
     if type(number) is not int or not -_GREATEST <= number < _GREATEST:
-        raise ValueError(f"{str(number)[:_SHOWN]!r} is no whole number of 64 bits")
+        raise ValueError(f"{shown(number)} is no whole number of 64 bits")
     return number
-
-
-def _shown(content: Frame) -> str:
-    return repr(content[:_SHOWN])

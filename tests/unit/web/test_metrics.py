@@ -38,11 +38,16 @@ async def test_counters_are_told_as_prometheus_reads_them(
 async def test_gauges_are_told_by_all_their_labels(
     live: LiveView, now_ms: Callable[[], int], serve: Callable[[web.Application], Awaitable[Client]]
 ) -> None:
-    gaps = {("open", "closed 1001"): 2.5, ("repaired", "ids missing"): 1.0}
+    gaps = {("open", "closed 1001"): (2, 2.5), ("repaired", "ids missing"): (1, 0.5)}
     app = web.Application()
-    families = [Gauged("gaps", "Holes.", ("state", "cause"), lambda: gaps)]
+    families = [Gauged({"gaps": "Holes.", "gaps_seconds": "All of them."}, ("state", "cause"), lambda: gaps)]
     install(app, live=live, sink=None, tables=None, checks=[], now_ms=now_ms, metrics=families)
     response = await (await serve(app)).get("/metrics")
-    (family,) = text_string_to_metric_families(await response.text())
-    assert (family.type, family.name) == ("gauge", "stockstream_gaps")
-    assert {(s.labels["state"], s.labels["cause"]): s.value for s in family.samples} == gaps
+    found = list(text_string_to_metric_families(await response.text()))
+    assert [(family.type, family.name) for family in found] == [
+        ("gauge", "stockstream_gaps"),
+        ("gauge", "stockstream_gaps_seconds"),
+    ]
+    for place, family in enumerate(found):
+        told = {(s.labels["state"], s.labels["cause"]): s.value for s in family.samples}
+        assert told == {at: numbers[place] for at, numbers in gaps.items()}
