@@ -5,19 +5,26 @@ Without Faust, which commands do not need and which takes long to import.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from stockstream.broker.connection import Connection
 from stockstream.broker.producer import TickProducer
 from stockstream.broker.topics import COMPACTED, TopicSpec
 from stockstream.codecs.registry import Registry
+from stockstream.core.allocation import ConnectionId
 from stockstream.core.verdict import Policy
 from stockstream.errors import SettingsError
 from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2, Tick
 from stockstream.models.schema import AvroSchema
 from stockstream.settings import Settings
-from stockstream.sources.catalog import Source
 from stockstream.sources.contract import Feed, History, Poll
+from stockstream.sources.limits import Window
+from stockstream.sources.runner import ConnectionRunner
+from stockstream.sources.trade_ids import watching_ids
+
+if TYPE_CHECKING:  # the catalog has every venue imported, which commands without a venue need not wait for
+    from stockstream.sources.catalog import Source
 
 
 def connection_of(settings: Settings) -> Connection:
@@ -102,6 +109,32 @@ def history_of(settings: Settings, source: Source) -> History | None:
     if source.rest_url:
         return source.make_history(settings.source_rest_url(source.name) or source.rest_url)
     return source.make_history(settings.source_url(source.name) or source.url)
+
+
+def runner_of(
+    source: Source,
+    feed: Feed,
+    symbols: Sequence[str],
+    producer: TickProducer,
+    connection: ConnectionId,
+    *,
+    now_ms: Callable[[], int],
+    attempts: Window,
+    poll: Poll | None,
+) -> ConnectionRunner:
+    """What keeps one connection of a source up and gives ``producer`` what comes on it; ``now_ms`` as there."""
+    emit, offer = watching_ids(source.capabilities, producer, now_ms)
+    return ConnectionRunner(
+        feed,
+        symbols,
+        emit,
+        now_ms=now_ms,
+        offer=offer,
+        name=str(connection),
+        open_socket=source.open_socket,
+        attempts=attempts,
+        poll=poll,
+    )
 
 
 def subject_of(topic: str) -> str:

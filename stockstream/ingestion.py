@@ -11,7 +11,7 @@ from typing import Any
 
 from aiokafka.partitioner import murmur2
 
-from stockstream.adapters import feed_of, history_of, poll_of, subject_of, subscriptions_topic, tick_producer
+from stockstream.adapters import feed_of, history_of, poll_of, runner_of, subject_of, subscriptions_topic, tick_producer
 from stockstream.agents import subscriptions as subscriptions_agent
 from stockstream.agents.ingest import Ingest
 from stockstream.agents.ingest_report import Report, Reporter
@@ -31,7 +31,6 @@ from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.limits import attempts_of
 from stockstream.sources.runner import ConnectionRunner
 from stockstream.sources.status import Status
-from stockstream.sources.trade_ids import watching_ids
 from stockstream.tables import Tables
 from stockstream.tables.gaps import GapLedger
 from stockstream.tables.subscriptions import Subscriptions
@@ -196,16 +195,13 @@ class Ingestion:
 
     def _runner(self, connection: ConnectionId, symbols: Sequence[str]) -> ConnectionRunner:
         source = SOURCES[connection.source]
-        producer = self.producers[source.name]
-        emit, offer = watching_ids(source.capabilities, producer, self._now_ms)
-        return ConnectionRunner(
+        return runner_of(
+            source,
             feed_of(self._settings, source),
             symbols,
-            emit,
+            self.producers[source.name],
+            connection,
             now_ms=self._now_ms,
-            offer=offer,
-            name=str(connection),
-            open_socket=source.open_socket,
             attempts=self._attempts[source.name],
             poll=self._polls[source.name],
         )

@@ -14,12 +14,10 @@ import click
 
 from stockstream.cli.columns import parse_columns, parse_symbols
 from stockstream.cli.progress import progress
-from stockstream.cli.times import parse_time_option
-from stockstream.cli.topic_candles import Span, fold_topic
+from stockstream.cli.times import Span, parse_time_option
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.offline import OfflineEngine
 from stockstream.models import Candle, Verdict
-from stockstream.settings import Settings
 from stockstream.sources.replay.files import open_recording
 
 _BATCH_TICKS = 10_000
@@ -62,6 +60,10 @@ def command(
     if topic is not None:
         if columns:
             raise click.UsageError("--columns is for files: a topic has its own.")
+        # What talks to servers takes a second to import, which files need not wait for.
+        from stockstream.cli.topic_candles import fold_topic
+        from stockstream.settings import Settings
+
         span = Span(interval or "1m", from_ms, to_ms)
         engine = asyncio.run(fold_topic(Settings.load(), topic, span, symbols))
         _print(engine, span, has_symbol=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from stockstream.adapters import feed_of, poll_of
+from stockstream.adapters import feed_of, poll_of, runner_of
 from stockstream.agents.ingest_report import Report
 from stockstream.cli.connect import connected_producer, now_ms
 from stockstream.cli.ending import Ending
@@ -21,9 +21,7 @@ from stockstream.settings import Settings, read_symbols, split, variable
 from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.contract import Feed, Guarded
 from stockstream.sources.limits import attempts_of
-from stockstream.sources.runner import ConnectionRunner
 from stockstream.sources.sim.options import url_of
-from stockstream.sources.trade_ids import watching_ids
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +53,6 @@ def command(
         if source != "sim" or url is not None:
             raise click.UsageError("--seed and --ticks-per-s are of sim, and in place of --url")
         url = url_of(seed=seed, ticks_per_s=ticks_per_s)
-    venue.make_feed(url or venue.url)  # a URL of no use is told before anything is connected to
     wanted = _owned(venue, _wanted(settings, symbols, symbols_file))
     logging.getLogger("stockstream").setLevel(logging.INFO)
     feeds = _feeds(settings, venue, len(wanted), url)
@@ -107,22 +104,19 @@ async def _produce(
     producer = await connected_producer(settings, settings.topic(venue.topic))
     poll, attempts = poll_of(settings, venue), attempts_of(venue.capabilities)
     chunks = _chunks(symbols, feeds[0].capabilities.symbols_per_connection)
-    runners = []
-    for number, (feed, chunk) in enumerate(zip(feeds, chunks, strict=True)):
-        emit, offer = watching_ids(venue.capabilities, producer, now_ms)
-        runners.append(
-            ConnectionRunner(
-                feed,
-                chunk,
-                emit,
-                now_ms=now_ms,
-                offer=offer,
-                name=str(ConnectionId(venue.name, number)),
-                open_socket=venue.open_socket,
-                attempts=attempts,
-                poll=poll,
-            )
+    runners = [
+        runner_of(
+            venue,
+            feed,
+            chunk,
+            producer,
+            ConnectionId(venue.name, number),
+            now_ms=now_ms,
+            attempts=attempts,
+            poll=poll,
         )
+        for number, (feed, chunk) in enumerate(zip(feeds, chunks, strict=True))
+    ]
     report = Report(venue.name, producer, lambda: [runner.status for runner in runners], now_ms=now_ms)
     running: list[asyncio.Task[Any]] = [asyncio.create_task(runner.run()) for runner in runners]
     reporting = asyncio.create_task(_report(report, report_every_s))

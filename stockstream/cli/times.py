@@ -1,15 +1,42 @@
-"""Options that are times."""
+"""Options that are times, and what they choose."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import click
 
+from stockstream.core.interval import trading_day, window_end, window_start
 from stockstream.errors import InvalidInput
 from stockstream.web.times import parse_time
 
 _DAY = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which candles are wanted: those whose window begins in ``[from_ms, to_ms)``; None: no bound."""
+
+    interval: str
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+    def holds(self, start_ms: int) -> bool:
+        """Whether the candle that begins then is wanted."""
+        return (self.from_ms is None or start_ms >= self.from_ms) and (self.to_ms is None or start_ms < self.to_ms)
+
+    @property
+    def first_ms(self) -> int | None:
+        """The first event that matters: a candle's cumulative volume counts from those before it on its date."""
+        return None if self.from_ms is None else trading_day(self.from_ms)[0]
+
+    @property
+    def end_ms(self) -> int | None:
+        """The end of the last window that is wanted."""
+        if self.to_ms is None:
+            return None
+        return window_end(self.interval, window_start(self.interval, max(0, self.to_ms - 1)))
 
 
 def parse_time_option(ctx: click.Context, parameter: click.Parameter, text: str | None) -> int | None:

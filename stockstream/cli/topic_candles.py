@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,9 +10,9 @@ from stockstream.adapters import connection_of, policy_of, registry_of
 from stockstream.agents.intake import Intake, take_in
 from stockstream.broker.snapshot import open_snapshot
 from stockstream.cli.progress import progress
+from stockstream.cli.times import Span
 from stockstream.codecs import TickDecoder
 from stockstream.codecs.impatient import Impatient
-from stockstream.core.interval import trading_day, window_end, window_start
 from stockstream.core.offline import OfflineEngine
 from stockstream.models import Tick, Verdict
 from stockstream.models.records import Records
@@ -21,31 +20,6 @@ from stockstream.models.tick import CONTROLS
 from stockstream.settings import Settings
 
 _CLOCK_SKEW_MS = 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Which candles are wanted: those whose window begins in ``[from_ms, to_ms)``; None: no bound."""
-
-    interval: str
-    from_ms: int | None = None
-    to_ms: int | None = None
-
-    def holds(self, start_ms: int) -> bool:
-        """Whether the candle that begins then is wanted."""
-        return (self.from_ms is None or start_ms >= self.from_ms) and (self.to_ms is None or start_ms < self.to_ms)
-
-    @property
-    def first_ms(self) -> int | None:
-        """The first event that matters: a candle's cumulative volume counts from those before it on its date."""
-        return None if self.from_ms is None else trading_day(self.from_ms)[0]
-
-    @property
-    def end_ms(self) -> int | None:
-        """The end of the last window that is wanted."""
-        if self.to_ms is None:
-            return None
-        return window_end(self.interval, window_start(self.interval, max(0, self.to_ms - 1)))
 
 
 async def fold_topic(

@@ -23,8 +23,9 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Gauged:
-    """Families of gauges ``stockstream_{name}``, each with what it tells; ``read`` gives, by the values of ``labels``,
-    what there is now for each family.
+    """Families of gauges ``stockstream_{name}``, by their names with what each tells.
+
+    ``read`` gives what there is now for each of them, in their order, by the values of ``labels``.
     """
 
     families: Mapping[str, str]

@@ -8,7 +8,6 @@ absent field on the wire. The times are whole seconds, in epoch ms.
 from __future__ import annotations
 
 import binascii
-import json
 from array import array
 from bisect import bisect_right
 from typing import Any
@@ -19,6 +18,7 @@ from yfinance.pricing_pb2 import PricingData
 from stockstream.errors import BadMessage
 from stockstream.models import Tick, is_symbol
 from stockstream.sources.contract import Frame
+from stockstream.sources.reading import read_json, shown
 
 CRYPTOCURRENCY, HEARTBEAT = 41, 7
 """Values of ``quote_type``, an open set."""
@@ -31,7 +31,6 @@ _CELL = array("f", [0.0])  # what is put in here comes out as a float32
 _LEAST, _TOO_GREAT = 1e-3, 1e7
 _TENS = [10.0**power for power in range(-3, 7)]
 _EIGHT_DIGITS = [10.0 ** (7 - power) for power in range(-4, 7)]
-_SHOWN = 80
 _MOST_REMEMBERED = 20_000
 _usable: set[str] = set()
 
@@ -48,7 +47,7 @@ def parse(frame: Frame, received_ms: int) -> Tick | None:
     try:
         pricing = PricingData.FromString(binascii.a2b_base64(message, strict_mode=True))
     except (ValueError, DecodeError) as error:
-        raise BadMessage(f"no base64 of a PricingData: {_shown(message)} ({error})") from error
+        raise BadMessage(f"no base64 of a PricingData: {shown(message)} ({error})") from error
     if pricing.quote_type == HEARTBEAT:
         return None
     symbol = pricing.id
@@ -59,7 +58,7 @@ def parse(frame: Frame, received_ms: int) -> Tick | None:
 
 def _learn(symbol: str) -> None:
     if not is_symbol(symbol):
-        raise BadMessage(f"a PricingData without a usable symbol: {_shown(symbol)}")
+        raise BadMessage(f"a PricingData without a usable symbol: {shown(symbol)}")
     if len(_usable) >= _MOST_REMEMBERED:
         _usable.clear()
     _usable.add(symbol)
@@ -68,17 +67,14 @@ def _learn(symbol: str) -> None:
 def _message(frame: Frame) -> str | bytes | None:
     if isinstance(frame, bytes) and frame.startswith(_BEFORE) and frame.endswith(_AFTER):
         return frame[len(_BEFORE) : -len(_AFTER)] or None
-    try:
-        content = json.loads(frame)
-    except (ValueError, RecursionError) as error:
-        raise BadMessage(f"no JSON: {_shown(frame)}") from error
+    content = read_json(frame)
     if not isinstance(content, dict):
-        raise BadMessage(f"no JSON object: {_shown(frame)}")
+        raise BadMessage(f"no JSON object: {shown(frame)}")
     message = content.get("message")
     if not message:
         return None
     if not isinstance(message, str):
-        raise BadMessage(f"a message that is no text: {_shown(frame)}")
+        raise BadMessage(f"a message that is no text: {shown(frame)}")
     return message
 
 
@@ -143,7 +139,3 @@ def _rare_decimal(wide: float) -> float:
         if _CELL[0] == wide:
             return short
     return float(f"{wide:.9g}")
-
-
-def _shown(content: Frame) -> str:
-    return repr(content[:_SHOWN])
