@@ -11,17 +11,16 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
+from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.exceptions import ConnectionClosed
 
-HOST = "127.0.0.1"
+from stockstream.sources.fakes import HOST, Client, FakeSockets
+
 RUBBISH: tuple[str, ...] = (
     "no JSON",
     "[1, 2]",
@@ -69,14 +68,6 @@ class Tape:
         return self.trades + self.pings + len(self.errors) + self.rubbish
 
 
-@dataclass(slots=True, eq=False)
-class _Client:
-    number: int
-    socket: ServerConnection
-    symbols: dict[str, None] = field(default_factory=dict)
-    is_fading: bool = False
-
-
 class Market:
     """Prints of ``symbols``; the same seed gives the same. Those with a colon trade fractions, others whole shares."""
 
@@ -105,11 +96,11 @@ class Market:
         return self._rng.choices(among, k=count)
 
 
-class FakeFinnhub:
+class FakeFinnhub(FakeSockets):
     """Serves a market at ``url`` to who has ``token``, while it is entered; a context manager.
 
     ``now_ms`` is the market's time. Each connection gets a frame every ``frame_every_s`` of what it has subscribed,
-    0 for none, and a ping every ``ping_every_s``. A port of 0 means any; it stays the same when started again.
+    0 for none, and a ping every ``ping_every_s``.
     """
 
     def __init__(
@@ -123,71 +114,28 @@ class FakeFinnhub:
         frame_every_s: float = 0.01,
         ping_every_s: float = 60.0,
     ) -> None:
-        self.market, self.tape, self.port, self.token = market, Tape(), port, token
+        super().__init__(port)
+        self.market, self.tape, self.token = market, Tape(), token
         self.places, self.frame_every_s, self.ping_every_s = symbols, frame_every_s, ping_every_s
         self.accepted, self.refused = 0, 0
         self.commands: list[tuple[float, str]] = []
         self._now_ms = now_ms
-        self._clients: dict[_Client, None] = {}
         self._refusing: tuple[int, dict[str, str]] | None = None
-        self._server: Server | None = None
-        self._pumps: list[asyncio.Task[None]] = []
 
     @property
     def url(self) -> str:
         """Where it listens."""
         return f"ws://{HOST}:{self.port}"
 
-    @property
-    def connections(self) -> list[list[str]]:
-        """The symbols that each open connection gets."""
-        return [list(client.symbols) for client in self._clients]
-
-    async def start(self) -> None:
-        """Listen, and let the market run."""
-        self._server = await serve(
-            self._serve, HOST, self.port, process_request=self._admit, compression=None, ping_interval=None
-        )
-        self.port = next(iter(self._server.sockets)).getsockname()[1]
-        if not self._pumps:
-            self._pumps = [asyncio.create_task(self._trade()), asyncio.create_task(self._ping())]
-
-    async def stop(self) -> None:
-        """Stop listening and drop every connection; the market goes on."""
-        await self.abort()
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for pump in self._pumps:
-            pump.cancel()
-        for pump in self._pumps:
-            with suppress(asyncio.CancelledError):
-                await pump
-        await self.stop()
-
     async def close(self, code: int = 1001) -> None:
         """Close every connection in good order."""
         for client in list(self._clients):
             await client.socket.close(code)
 
-    async def abort(self) -> None:
-        """Cut every connection off."""
-        for client in list(self._clients):
-            client.socket.transport.abort()
-            await client.socket.wait_closed()
-
     def fade(self) -> None:
         """Send nothing more on the connections that are open now, no ping either; they stay open."""
         for client in self._clients:
-            client.is_fading = True
+            client.is_silent = True
 
     def refuse(self, status: int | None = 429, retry_after_s: int | None = None) -> None:
         """Answer new connections with an HTTP status; None: accept them again."""
@@ -223,7 +171,7 @@ class FakeFinnhub:
 
     async def _serve(self, socket: ServerConnection) -> None:
         self.accepted += 1
-        client = _Client(self.accepted, socket)
+        client = Client(self.accepted, socket)
         if self._clients:
             # The key is in use: neither connection lives on.
             socket.transport.abort()
@@ -239,7 +187,7 @@ class FakeFinnhub:
         finally:
             del self._clients[client]
 
-    async def _obey(self, client: _Client, command: dict[str, Any]) -> None:
+    async def _obey(self, client: Client, command: dict[str, Any]) -> None:
         kind, symbol = command.get("type"), command.get("symbol")
         if kind == "unsubscribe" and isinstance(symbol, str):
             client.symbols.pop(symbol, None)
@@ -251,15 +199,19 @@ class FakeFinnhub:
         else:
             await self._complain(client, f"Invalid symbol {symbol}")
 
-    async def _complain(self, client: _Client, text: str) -> None:
+    async def _complain(self, client: Client, text: str) -> None:
         self.tape.errors.append(text)
         await client.socket.send(json.dumps({"msg": text, "type": "error"}))
+
+    def _market(self) -> Iterator[Coroutine[Any, Any, None]]:
+        yield self._trade()
+        yield self._ping()
 
     async def _trade(self) -> None:
         while True:
             await asyncio.sleep(self.frame_every_s or _PACE_S)
             for client in list(self._clients) if self.frame_every_s else ():
-                if client.symbols and not client.is_fading:
+                if client.symbols and not client.is_silent:
                     names = self.market.choose(list(client.symbols), _TRADES_A_FRAME)
                     prints = [self.market.next(name, self._now_ms()) for name in names]
                     self._tell(client, prints, [each.wire() for each in prints])
@@ -271,13 +223,13 @@ class FakeFinnhub:
                 broadcast([client.socket], '{"type":"ping"}')
                 self.tape.pings += 1
 
-    def _open(self) -> Iterator[_Client]:
+    def _open(self) -> Iterator[Client]:
         for client in list(self._clients):
-            if not client.is_fading and client.socket.state.name == "OPEN":
+            if not client.is_silent and client.is_open:
                 yield client
 
-    def _tell(self, client: _Client, prints: Sequence[Print], entries: Sequence[object]) -> None:
-        if client.socket.state.name != "OPEN":
+    def _tell(self, client: Client, prints: Sequence[Print], entries: Sequence[object]) -> None:
+        if not client.is_open:
             return
         broadcast([client.socket], json.dumps({"data": entries, "type": "trade"}, separators=(",", ":")))
         self.tape.trades += 1

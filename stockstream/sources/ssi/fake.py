@@ -12,16 +12,15 @@ import asyncio
 import json
 import random
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import WSMsgType, web
 
-HOST = "127.0.0.1"
+from stockstream.sources.fakes import HOST, FakeVenue
+
 HUB = "FcMarketDataV2Hub"
 RUBBISH: tuple[str, ...] = (
     "no JSON",
@@ -65,12 +64,12 @@ class _Client:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class FakeSsi:
+class FakeSsi(FakeVenue):
     """Serves a market of ``symbols`` at ``url`` to who has ``consumer``, an id and secret; a context manager.
 
     ``now_ms`` is the market's time. A connection gets a frame every ``frame_every_s`` of what it has subscribed, 0 for
     none, and an empty one every ``alive_every_s``. Access tokens end after ``token_lasts_s``. The same seed gives the
-    same market. A port of 0 means any; it stays the same when started again.
+    same market.
     """
 
     def __init__(
@@ -85,7 +84,8 @@ class FakeSsi:
         token_lasts_s: float = 8 * 3600.0,
         seed: int = 1,
     ) -> None:
-        self.symbols, self.tape, self.port, self.consumer = tuple(symbols), Tape(), port, consumer
+        super().__init__(port)
+        self.symbols, self.tape, self.consumer = tuple(symbols), Tape(), consumer
         self.frame_every_s, self.alive_every_s, self.token_lasts_s = frame_every_s, alive_every_s, token_lasts_s
         self.accepted, self.tokens_given = 0, 0
         self._now_ms, self._rng = now_ms, random.Random(seed)  # noqa: S311 - a game, no secret
@@ -94,7 +94,6 @@ class FakeSsi:
         self._clients: dict[_Client, None] = {}
         self._refusing: int | None = None
         self._runner: web.AppRunner | None = None
-        self._pumps: list[asyncio.Task[None]] = []
 
     @property
     def url(self) -> str:
@@ -105,40 +104,6 @@ class FakeSsi:
     def connections(self) -> list[dict[str, list[str]]]:
         """The symbols of each channel of each open connection."""
         return [dict(client.channels) for client in self._clients]
-
-    async def start(self) -> None:
-        """Listen, and let the market run."""
-        app = web.Application()
-        app.router.add_post("/api/v2/Market/AccessToken", self._give_token)
-        app.router.add_post("/v2.0/signalr/negotiate", self._negotiate)
-        app.router.add_get("/v2.0/signalr/connect", self._connect)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, HOST, self.port)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
-        if not self._pumps:
-            self._pumps = [asyncio.create_task(self._trade()), asyncio.create_task(self._keep_alive())]
-
-    async def stop(self) -> None:
-        """Stop listening and drop every connection; the market goes on."""
-        await self.abort()
-        if self._runner is not None:
-            await self._runner.cleanup()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for pump in self._pumps:
-            pump.cancel()
-        for pump in self._pumps:
-            with suppress(asyncio.CancelledError):
-                await pump
-        await self.stop()
 
     async def close(self, code: int = 1001) -> None:
         """Close every connection in good order."""
@@ -172,6 +137,26 @@ class FakeSsi:
                 await client.socket.send_str(frame)
                 self.tape.rubbish += 1
                 self.tape.frames += 1
+
+    async def _listen(self) -> int:
+        app = web.Application()
+        app.router.add_post("/api/v2/Market/AccessToken", self._give_token)
+        app.router.add_post("/v2.0/signalr/negotiate", self._negotiate)
+        app.router.add_get("/v2.0/signalr/connect", self._connect)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, HOST, self.port)
+        await site.start()
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    async def _listen_no_more(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _market(self) -> Iterator[Coroutine[Any, Any, None]]:
+        yield self._trade()
+        yield self._keep_alive()
 
     async def _give_token(self, request: web.Request) -> web.Response:
         if self._refusing is not None:
