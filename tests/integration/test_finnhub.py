@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,17 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from market_topic import MarketTopic, controls
+from market_topic import MarketScene, MarketTopic, controls, produced
 from pydantic import SecretStr
 
 from stockstream.core.offline import OfflineEngine
 from stockstream.models import Tick
 from stockstream.sources.finnhub.fake import FakeFinnhub, Market, Print
 from stockstream.sources.finnhub.feed import FinnhubFeed
-from stockstream.sources.runner import ConnectionRunner, Timing
+from stockstream.sources.runner import ConnectionRunner
 from stockstream.testing.wait import wait_until_async
 
-QUICK = Timing(backoff_base_s=0.05, backoff_cap_s=0.4, watch_every_s=0.05, fatal_retry_s=0.3)
 NAMES = ["AAPL", "MSFT", "BRK.B", "BINANCE:BTCUSDT", "OANDA:EUR_USD", "TSLA"]
 SYMBOLS = [f"FINNHUB:{name}" for name in NAMES]
 KEY, OTHER_KEY = "int3gration-k3y", "wr0ng-k3y"
@@ -63,40 +58,14 @@ def told(sent: Sequence[tuple[int, Print]]) -> dict[str, list[Said]]:
     return found
 
 
-class Scene:
-    def __init__(self, fake: FakeFinnhub, topic: MarketTopic) -> None:
-        self.fake, self.topic = fake, topic
-        self.runner: ConnectionRunner
-        self.task: asyncio.Task[None]
-
+class Scene(MarketScene):
     def run(
         self, symbols: Sequence[str] = SYMBOLS, key: str = KEY, make_feed: type[FinnhubFeed] = QuickFeed
     ) -> ConnectionRunner:
-        feed = make_feed(self.fake.url, finnhub_api_token=SecretStr(key))
-        producer = self.topic.producer
-        self.runner = ConnectionRunner(feed, symbols, producer.send, now_ms=now_ms, offer=producer.offer, timing=QUICK)
-        self.task = asyncio.create_task(self.runner.run())
-        return self.runner
+        return self.start(make_feed(self.fake.url, finnhub_api_token=SecretStr(key)), symbols)
 
-    async def until_streaming(self, connections: int) -> None:
-        await wait_until_async(
-            lambda: (
-                self.runner.status.state == "streaming"
-                and self.runner.status.connections >= connections
-                and [len(symbols) for symbols in self.fake.connections] == [len(self.runner.status.symbols)]
-            ),
-            30,
-            "a connection",
-        )
-
-    async def until_prints(self, more: int) -> None:
-        wanted = len(self.fake.tape.sent) + more
-        await wait_until_async(lambda: len(self.fake.tape.sent) >= wanted, 30, "trades")
-
-    async def stop(self) -> list[Tick]:
-        await self.runner.stop()
-        await asyncio.wait_for(self.task, 30)
-        return await self.topic.finish()
+    def is_served(self) -> bool:
+        return [len(symbols) for symbols in self.fake.connections] == [len(self.runner.status.symbols)]
 
 
 @asynccontextmanager
@@ -104,13 +73,9 @@ async def opened(kafka: Any, registry: Any, **options: Any) -> AsyncIterator[Sce
     async with (
         FakeFinnhub(Market(NAMES, seed=7), now_ms, token=KEY, **options) as fake,
         MarketTopic(kafka, registry, now_ms) as topic,
+        Scene(fake, topic) as scene,
     ):
-        scene = Scene(fake, topic)
-        try:
-            yield scene
-        finally:
-            scene.task.cancel()
-            await asyncio.gather(scene.task, return_exceptions=True)
+        yield scene
 
 
 async def test_every_trade_before_a_close_is_in_the_topic_once_and_the_holes_are_told(
@@ -120,10 +85,10 @@ async def test_every_trade_before_a_close_is_in_the_topic_once_and_the_holes_are
         scene.run()
         for connection, code in enumerate((1001, 1000, 1011), start=1):
             await scene.until_streaming(connection)
-            await scene.until_prints(200)
+            await scene.until_sent(200)
             await scene.fake.close(code)
         await scene.until_streaming(4)
-        await scene.until_prints(100)
+        await scene.until_sent(100)
         ticks = await scene.stop()
         assert said(ticks) == told(scene.fake.tape.sent)
         assert any(tick.kind == "quote" for tick in ticks)
@@ -135,7 +100,7 @@ async def test_candles_are_made_of_trades_and_not_of_updates_of_the_price(kafka:
     async with opened(kafka, registry) as scene:
         scene.run()
         await scene.until_streaming(1)
-        await scene.until_prints(600)
+        await scene.until_sent(600)
         ticks = await scene.stop()
         engine = OfflineEngine()
         engine.add(ticks)
@@ -156,10 +121,10 @@ async def test_an_abort_loses_at_most_what_was_on_the_way(kafka: Any, registry: 
     async with opened(kafka, registry) as scene:
         scene.run()
         await scene.until_streaming(1)
-        await scene.until_prints(200)
+        await scene.until_sent(200)
         await scene.fake.abort()
         await scene.until_streaming(2)
-        await scene.until_prints(200)
+        await scene.until_sent(200)
         ticks = await scene.stop()
         sent = scene.fake.tape.sent
         first, second = (told([each for each in sent if each[0] == number]) for number in (1, 2))
@@ -213,7 +178,7 @@ async def test_a_wrong_key_is_told_in_one_line_and_a_right_one_found_later_works
         assert OTHER_KEY not in caplog.text + runner.status.detail
         scene.fake.token = OTHER_KEY
         await scene.until_streaming(1)
-        await scene.until_prints(50)
+        await scene.until_sent(50)
         ticks = await scene.stop()
         assert said(ticks) == told(scene.fake.tape.sent)
 
@@ -240,14 +205,14 @@ async def test_a_second_connection_with_the_key_ends_both_and_the_hole_is_told(k
     async with opened(kafka, registry) as scene:
         scene.run()
         await scene.until_streaming(1)
-        await scene.until_prints(100)
+        await scene.until_sent(100)
         other = Scene(scene.fake, scene.topic)
         other.run([])
         await wait_until_async(lambda: scene.fake.accepted >= 2, 20, "the other connection")
         await other.runner.stop()
         await other.task
         await scene.until_streaming(2)
-        await scene.until_prints(100)
+        await scene.until_sent(100)
         ticks = await scene.stop()
         assert all(("gap", "aborted") in each for each in controls(ticks).values())
 
@@ -256,7 +221,7 @@ async def test_symbols_beyond_the_plan_get_the_error_text(kafka: Any, registry: 
     async with opened(kafka, registry, symbols=4) as scene:
         runner = scene.run([*SYMBOLS, "FINNHUB:NOSUCH"])
         await wait_until_async(lambda: len(scene.fake.tape.errors) == 3, 20, "the errors")
-        await scene.until_prints(50)
+        await scene.until_sent(50)
         ticks = await scene.stop()
         assert runner.status.bad_frames == 0
         assert "the venue refuses FINNHUB:NOSUCH: Finnhub says: 'Invalid symbol NOSUCH'" in caplog.text
@@ -275,36 +240,15 @@ async def test_commands_are_paced(kafka: Any, registry: Any) -> None:
 
 
 async def test_a_config_file_of_three_lines_starts_the_source(kafka: Any, registry: Any, tmp_path: Path) -> None:
-    prefix = f"t{uuid.uuid4().hex[:8]}."
     async with FakeFinnhub(Market(NAMES), now_ms, token=KEY) as fake:
-        (tmp_path / "stockstream.toml").write_text(
+        config = (
             f'symbols = "FINNHUB:AAPL,FINNHUB:BINANCE:BTCUSDT"\n'
             f'finnhub_api_token = "{KEY}"\n'
             f'kafka_bootstrap_servers = "{kafka.bootstrap}"\n'
         )
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("SYMBOLS", "KAFKA_"))},
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "SCHEMA_REGISTRY_URL": registry.url,
-            "STOCKSTREAM_TOPIC_PREFIX": prefix,
-            "STOCKSTREAM_REPLICATION": "1",
-        }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "stockstream", "--debug", "produce", "finnhub", "--url", fake.url),
-            cwd=tmp_path,
-            env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            await wait_until_async(lambda: len(fake.tape.sent) > 300, 60, "trades")
-            process.send_signal(signal.SIGTERM)
-            stdout, stderr = await asyncio.wait_for(process.communicate(), 60)
-        finally:
-            if process.returncode is None:
-                process.kill()
-        assert process.returncode == 143, stderr.decode()
-        assert KEY.encode() not in stdout + stderr
+        environment = {"SCHEMA_REGISTRY_URL": registry.url}
+        output, prefix = await produced("finnhub", fake, tmp_path, config, environment, "--url", fake.url)
+        assert KEY not in output
         topic = MarketTopic(kafka, registry, now_ms, f"{prefix}finnhub_market")
         ticks = await topic.read()
         assert said(ticks) == told(fake.tape.sent)

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,16 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from market_topic import MarketTopic, controls
+from market_topic import MarketScene, MarketTopic, controls, produced
 from pydantic import SecretStr
 
 from stockstream.models import Tick
-from stockstream.sources.runner import ConnectionRunner, Timing
+from stockstream.sources.runner import ConnectionRunner
 from stockstream.sources.ssi.fake import Deal, FakeSsi
 from stockstream.sources.ssi.feed import SsiFeed
 from stockstream.testing.wait import wait_until_async
 
-QUICK = Timing(backoff_base_s=0.05, backoff_cap_s=0.4, watch_every_s=0.05, fatal_retry_s=0.3)
 NAMES = ["VCB", "FPT", "HPG", "VNM"]
 SYMBOLS = [f"SSI:{name}" for name in NAMES]
 CONSUMER = ("int3gration-c0nsumer", "int3gration-s3cret")
@@ -63,12 +58,7 @@ def told(sent: Sequence[tuple[int, Deal]]) -> dict[str, list[Said]]:
     return found
 
 
-class Scene:
-    def __init__(self, fake: FakeSsi, topic: MarketTopic) -> None:
-        self.fake, self.topic = fake, topic
-        self.runner: ConnectionRunner
-        self.task: asyncio.Task[None]
-
+class Scene(MarketScene):
     def run(self, make_feed: type[SsiFeed] = SsiFeed, consumer: tuple[str, str] = CONSUMER) -> ConnectionRunner:
         feed = make_feed(
             self.fake.url,
@@ -77,32 +67,10 @@ class Scene:
             ssi_consumer_secret=SecretStr(consumer[1]),
             now_s=lambda: self.topic.now_ms() / 1000,
         )
-        producer = self.topic.producer
-        self.runner = ConnectionRunner(
-            feed, SYMBOLS, producer.send, now_ms=self.topic.now_ms, offer=producer.offer, timing=QUICK
-        )
-        self.task = asyncio.create_task(self.runner.run())
-        return self.runner
+        return self.start(feed, SYMBOLS)
 
-    async def until_streaming(self, connections: int) -> None:
-        await wait_until_async(
-            lambda: (
-                self.runner.status.state == "streaming"
-                and self.runner.status.connections >= connections
-                and self.fake.connections == [{"X-TRADE": NAMES, "X-QUOTE": NAMES}]
-            ),
-            30,
-            "a connection",
-        )
-
-    async def until_deals(self, more: int) -> None:
-        wanted = len(self.fake.tape.sent) + more
-        await wait_until_async(lambda: len(self.fake.tape.sent) >= wanted, 30, "trades")
-
-    async def stop(self) -> list[Tick]:
-        await self.runner.stop()
-        await asyncio.wait_for(self.task, 30)
-        return await self.topic.finish()
+    def is_served(self) -> bool:
+        return bool(self.fake.connections == [{"X-TRADE": NAMES, "X-QUOTE": NAMES}])
 
 
 @asynccontextmanager
@@ -111,13 +79,9 @@ async def opened(kafka: Any, registry: Any, at: str = MORNING, **options: Any) -
     async with (
         FakeSsi(NAMES, now_ms, consumer=CONSUMER, **options) as fake,
         MarketTopic(kafka, registry, now_ms) as topic,
+        Scene(fake, topic) as scene,
     ):
-        scene = Scene(fake, topic)
-        try:
-            yield scene
-        finally:
-            scene.task.cancel()
-            await asyncio.gather(scene.task, return_exceptions=True)
+        yield scene
 
 
 async def test_every_trade_before_a_close_is_in_the_topic_once_and_the_holes_are_told(
@@ -127,10 +91,10 @@ async def test_every_trade_before_a_close_is_in_the_topic_once_and_the_holes_are
         scene.run()
         for connection, code in enumerate((1001, 1000), start=1):
             await scene.until_streaming(connection)
-            await scene.until_deals(150)
+            await scene.until_sent(150)
             await scene.fake.close(code)
         await scene.until_streaming(3)
-        await scene.until_deals(100)
+        await scene.until_sent(100)
         ticks = await scene.stop()
         assert said(ticks) == told(scene.fake.tape.sent)
         quotes = [tick for tick in ticks if tick.kind == "quote"]
@@ -146,10 +110,10 @@ async def test_after_an_abort_the_last_trade_that_is_told_again_counts_once(kafk
     async with opened(kafka, registry) as scene:
         scene.run()
         await scene.until_streaming(1)
-        await scene.until_deals(150)
+        await scene.until_sent(150)
         await scene.fake.abort()
         await scene.until_streaming(2)
-        await scene.until_deals(150)
+        await scene.until_sent(150)
         ticks = await scene.stop()
         everything = told(scene.fake.tape.sent)
         for symbol, trades in said(ticks).items():
@@ -164,10 +128,10 @@ async def test_silence_ends_a_connection_in_the_morning(kafka: Any, registry: An
     async with opened(kafka, registry) as scene:
         scene.run(ImpatientFeed)
         await scene.until_streaming(1)
-        await scene.until_deals(50)
+        await scene.until_sent(50)
         scene.fake.be_silent()
         await scene.until_streaming(2)
-        await scene.until_deals(50)
+        await scene.until_sent(50)
         ticks = await scene.stop()
         assert said(ticks) == told(scene.fake.tape.sent)
         assert set(map(tuple, controls(ticks).values())) == {(("start", None), ("gap", "silent"))}
@@ -188,7 +152,7 @@ async def test_rubbish_is_counted_and_nothing_else_is_lost(kafka: Any, registry:
         runner = scene.run()
         await scene.until_streaming(1)
         await scene.fake.send_rubbish()
-        await scene.until_deals(50)
+        await scene.until_sent(50)
         ticks = await scene.stop()
         assert runner.status.bad_frames == scene.fake.tape.rubbish == 6
         assert said(ticks) == told(scene.fake.tape.sent)
@@ -200,7 +164,7 @@ async def test_tokens_that_end_are_asked_for_anew(kafka: Any, registry: Any) -> 
         scene.run()
         for connection in (1, 2, 3):
             await scene.until_streaming(connection)
-            await scene.until_deals(30)
+            await scene.until_sent(30)
             scene.fake.end_tokens()
             await scene.fake.close()
         await scene.until_streaming(4)
@@ -222,7 +186,7 @@ async def test_a_venue_that_refuses_is_asked_again_until_it_does_not(kafka: Any,
         scene.fake.refuse(None)
         await scene.fake.start()
         await scene.until_streaming(2)
-        await scene.until_deals(30)
+        await scene.until_sent(30)
         ticks = await scene.stop()
         causes = {cause for each in controls(ticks).values() for kind, cause in each if kind == "gap"}
         assert causes == {"closed 1001, refused with HTTP 503, refused"}
@@ -244,37 +208,17 @@ async def test_a_wrong_key_is_told_in_one_line_and_nothing_of_it_is_shown(
 
 
 async def test_a_config_file_of_three_lines_starts_the_source(kafka: Any, registry: Any, tmp_path: Path) -> None:
-    prefix = f"t{uuid.uuid4().hex[:8]}."
     async with FakeSsi(NAMES, clock(MORNING), consumer=CONSUMER) as fake:
-        (tmp_path / "stockstream.toml").write_text(
+        config = (
             f'symbols = "SSI:VCB,SSI:FPT"\nssi_consumer_id = "{CONSUMER[0]}"\nssi_consumer_secret = "{CONSUMER[1]}"\n'
         )
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("SYMBOLS")},
-            "PYTHONPATH": str(Path(__file__).parents[2]),
             "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
             "SCHEMA_REGISTRY_URL": registry.url,
-            "STOCKSTREAM_TOPIC_PREFIX": prefix,
-            "STOCKSTREAM_REPLICATION": "1",
             "STOCKSTREAM_SSI_URL": fake.url,
             "STOCKSTREAM_SSI_API_URL": fake.url,
         }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "stockstream", "--debug", "produce", "ssi"),
-            cwd=tmp_path,
-            env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            await wait_until_async(lambda: len(fake.tape.sent) > 300, 60, "trades")
-            process.send_signal(signal.SIGTERM)
-            stdout, stderr = await asyncio.wait_for(process.communicate(), 60)
-        finally:
-            if process.returncode is None:
-                process.kill()
-        assert process.returncode == 143, stderr.decode()
-        output = (stdout + stderr).decode()
+        output, prefix = await produced("ssi", fake, tmp_path, config, environment)
         assert not [secret for secret in (*CONSUMER, "Bearer", *fake.tokens) if secret in output]
         topic = MarketTopic(kafka, registry, clock(MORNING), f"{prefix}vn-market")
         assert said(await topic.read()) == told(fake.tape.sent)
