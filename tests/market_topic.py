@@ -25,6 +25,16 @@ PARTITIONS = 4
 QUICK = Timing(backoff_base_s=0.05, backoff_cap_s=0.4, watch_every_s=0.05, fatal_retry_s=0.3)
 
 
+async def ticks_in(kafka: Any, registry: Any, topic: str) -> list[tuple[int, Tick]]:
+    """What lies in a topic, each tick with its partition, by partition and offset."""
+    records = await asyncio.to_thread(kafka.topics.read, topic)
+    source = Registry(registry.url)
+    decoder = TickDecoder(source)
+    await decoder.prepare([record.value for record in records])
+    await source.close()
+    return [(record.partition, decoder.decode(record.key, record.value)) for record in records]
+
+
 class MarketTopic:
     """Open from its creation to the end of the block."""
 
@@ -53,12 +63,7 @@ class MarketTopic:
         return await self.read()
 
     async def read(self) -> list[Tick]:
-        records = await asyncio.to_thread(self.kafka.topics.read, self.name)
-        registry = Registry(self.registry.url)
-        decoder = TickDecoder(registry)
-        await decoder.prepare([record.value for record in records])
-        await registry.close()
-        return [decoder.decode(record.key, record.value) for record in records]
+        return [tick for _, tick in await ticks_in(self.kafka, self.registry, self.name)]
 
 
 def controls(ticks: Sequence[Tick]) -> dict[str, list[tuple[str, str | None]]]:

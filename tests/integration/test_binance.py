@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from market_topic import ticks_in
 
 from stockstream.broker.connection import Connection
 from stockstream.broker.producer import TickProducer
-from stockstream.codecs import Encoder, Registry, TickDecoder
+from stockstream.codecs import Encoder, Registry
 from stockstream.core.offline import OfflineEngine
 from stockstream.core.verdict import Policy
 from stockstream.models import TICK_SCHEMA_V2, Tick
@@ -124,12 +125,7 @@ class Scene:
         await asyncio.gather(*(runner.stop() for runner in self.runners))
         await asyncio.wait_for(asyncio.gather(*self.tasks), 30)
         assert await self.producer.close(30) == 0
-        records = await asyncio.to_thread(self.kafka.topics.read, self.topic)
-        registry = Registry(self.registry.url)
-        decoder = TickDecoder(registry)
-        await decoder.prepare([record.value for record in records])
-        await registry.close()
-        return [decoder.decode(record.key, record.value) for record in records]
+        return [tick for _, tick in await ticks_in(self.kafka, self.registry, self.topic)]
 
     async def close(self) -> None:
         for task in self.tasks:

@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner, Result
+from market_topic import ticks_in
 
 from stockstream.cli.main import main
-from stockstream.codecs import Registry, TickDecoder
 from stockstream.models import Tick
 from stockstream.sources.replay.trades_file import SAMPLE
 from stockstream.testing.wait import wait_until
@@ -49,17 +49,7 @@ def run(*arguments: str) -> Result:
 
 
 def ticks(kafka: Any, registry: Any, topic: str) -> list[tuple[int, Tick]]:
-    """What lies in a topic, with its partitions."""
-    records = kafka.topics.read(topic)
-    source = Registry(registry.url)
-    decoder = TickDecoder(source)
-
-    async def prepare() -> None:
-        await decoder.prepare([record.value for record in records])
-        await source.close()
-
-    asyncio.run(prepare())
-    return [(record.partition, decoder.decode(record.key, record.value)) for record in records]
+    return asyncio.run(ticks_in(kafka, registry, topic))
 
 
 def test_replay_writes_every_trade_as_a_tick_that_is_never_late(kafka: Any, registry: Any, prefix: str) -> None:

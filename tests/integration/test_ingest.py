@@ -15,10 +15,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from market_topic import ticks_in
 
 from stockstream.broker.connection import Connection
 from stockstream.broker.producer import TickProducer
-from stockstream.codecs import Encoder, Registry, TickDecoder
+from stockstream.codecs import Encoder, Registry
 from stockstream.core.offline import OfflineEngine
 from stockstream.models import TICK_SCHEMA_V2, Candle, Tick
 from stockstream.sources.runner import ConnectionRunner, Timing
@@ -84,14 +85,9 @@ class Ingest:
         return [tick for ticks in (await self.partitions()).values() for tick in ticks]
 
     async def partitions(self) -> dict[int, list[Tick]]:
-        records = await asyncio.to_thread(self.kafka.topics.read, self.topic)
-        registry = Registry(self.registry.url)
-        decoder = TickDecoder(registry)
-        await decoder.prepare([record.value for record in records])
-        await registry.close()
         found: dict[int, list[Tick]] = defaultdict(list)
-        for record in records:
-            found[record.partition].append(decoder.decode(record.key, record.value))
+        for partition, tick in await ticks_in(self.kafka, self.registry, self.topic):
+            found[partition].append(tick)
         return found
 
     async def close(self) -> None:

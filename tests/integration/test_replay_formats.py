@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from market_topic import ticks_in
 from recordings import FORMATS, T0_MS, recording
 
 from stockstream.cli.main import main
-from stockstream.codecs import Registry, TickDecoder
 from stockstream.core.offline import OfflineEngine
 from stockstream.models import Tick, Verdict
 from stockstream.sinks.clickhouse import ClickHouseSink
@@ -45,16 +45,7 @@ def run(*arguments: str) -> Result:
 
 def ticks(kafka: Any, registry: Any, topic: str) -> list[Tick]:
     """What lies in a topic, of each symbol in its order."""
-    records = kafka.topics.read(topic)
-    source = Registry(registry.url)
-    decoder = TickDecoder(source)
-
-    async def prepare() -> None:
-        await decoder.prepare([record.value for record in records])
-        await source.close()
-
-    asyncio.run(prepare())
-    return [decoder.decode(record.key, record.value) for record in records]
+    return [tick for _, tick in asyncio.run(ticks_in(kafka, registry, topic))]
 
 
 def by_symbol(given: list[Tick]) -> dict[str, list[Tick]]:
