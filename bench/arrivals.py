@@ -23,8 +23,11 @@ Group = TypeVar("Group")
 Times = NDArray[np.float64]
 """Moments by the steady clock, in seconds, one a tick in the order of their writing."""
 
-Found = list[tuple[float, bytes]]
-"""(moment, value) of records."""
+Fetches = NDArray[np.float64]
+"""Rows of (moment, partition, number of records), of each partition in the order of its log."""
+
+Found = list[tuple[float, int, bytes]]
+"""(moment, partition, value) of records."""
 
 
 class Reader:
@@ -63,29 +66,29 @@ class Reader:
         while self._expected is None or len(self._found) < self._expected:
             message = self._consumer.poll(0.1)
             if message is not None and message.error() is None:
-                self._found.append((time.monotonic(), message.value() or b""))
+                self._found.append((time.monotonic(), message.partition() or 0, message.value() or b""))
 
 
 def of_candles(system: System, data: Data, found: Found) -> Times:
     """When each tick was in its symbol's candle of the day, which counts the trades."""
-    candles = asyncio.run(system.decode([value for _, value in found], Candle, CANDLE_SCHEMA))
+    candles = asyncio.run(system.decode([value for _, _, value in found], Candle, CANDLE_SCHEMA))
     numbers = _by(data, [symbol.decode() for symbol in data.symbols])
     arrivals = np.full(len(data.which), np.inf)
     done: dict[str, int] = defaultdict(int)
-    for (at_s, _), candle in zip(found, candles, strict=True):
+    for (at_s, _, _), candle in zip(found, candles, strict=True):
         if candle.interval == "1d" and (candle.trades or 0) > done[candle.symbol]:
             first, done[candle.symbol] = done[candle.symbol], candle.trades or 0
             arrivals[numbers[candle.symbol][first : done[candle.symbol]]] = at_s
     return arrivals
 
 
-def of_records(records: Iterable[Record], data: Data, answers: NDArray[np.float64]) -> Times:
-    """When each tick was returned; ``answers`` are rows of (moment, partition, number of records)."""
+def of_records(records: Iterable[Record], data: Data, fetches: Fetches) -> Times:
+    """When each tick was fetched."""
     partition_of = {record.key: record.partition for record in records}
     numbers = _by(data, [partition_of.get(symbol, -1) for symbol in data.symbols])
     arrivals = np.full(len(data.which), np.inf)
     done: dict[int, int] = defaultdict(int)
-    for at_s, partition, count in answers.tolist():
+    for at_s, partition, count in fetches.tolist():
         first, done[partition] = done[partition], done[partition] + int(count)
         arrivals[numbers[partition][first : done[partition]]] = at_s
     return arrivals

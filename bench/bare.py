@@ -1,7 +1,8 @@
 """The floor of any consumer on aiokafka: ``getmany`` in a loop, and nothing else. ``python -m bench.bare --help``.
 
-Prints one line when it has joined, and at the end one of JSON. ``--log`` keeps, for each partition of each answer, when
-it came and how many records it held.
+With ``--relay`` what each answer brings of a partition is written to another topic as one batch: the floor of any
+program that makes something of records and has it read by others. Prints one line when it has joined, and at the end
+one of JSON. ``--log`` keeps, for each partition of each answer, when it came and how many records it held.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
 from bench.measure import peak_mb_of_self
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--wait-ms", type=int, default=500)
     parser.add_argument("--min-bytes", type=int, default=1)
     parser.add_argument("--log", type=Path)
+    parser.add_argument("--relay", help="a topic with as many partitions")
     given = parser.parse_args()
     print(json.dumps(asyncio.run(consume(given))), flush=True)
 
@@ -42,7 +44,9 @@ async def consume(given: argparse.Namespace) -> dict[str, float]:
         fetch_max_wait_ms=given.wait_ms,
         fetch_min_bytes=given.min_bytes,
     )
+    producer = AIOKafkaProducer(bootstrap_servers=given.bootstrap, enable_idempotence=True)
     await consumer.start()
+    await producer.start()
     try:
         places = [TopicPartition(given.topic, number) for number in range(given.partitions)]
         consumer.assign(places)
@@ -62,7 +66,13 @@ async def consume(given: argparse.Namespace) -> dict[str, float]:
             for place, records in found.items():
                 seen += len(records)
                 log.append((now_s, place.partition, len(records)))
+                if given.relay:
+                    batch = producer.create_batch()
+                    for record in records:
+                        batch.append(key=record.key, value=record.value, timestamp=None)
+                    await producer.send_batch(batch, given.relay, partition=place.partition)
     finally:
+        await producer.stop()
         await consumer.stop()
     if given.log:
         np.save(given.log, np.array(log))

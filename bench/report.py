@@ -89,7 +89,7 @@ def throughput(found: Figures) -> str:
 def live(found: Figures) -> str:
     rows = []
     for turn in sorted(found["turns"], key=lambda turn: (turn["ticks_per_s"], turn["name"])):
-        a_fetch = f"{turn['cpu_share'] * 1000 / turn['answers_per_s']:.2f}" if turn["answers_per_s"] else ""
+        a_fetch = f"{turn['cpu_share'] * 1000 / turn['fetches_per_s']:.2f}"
         rows.append(
             (
                 turn["name"],

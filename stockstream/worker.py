@@ -287,6 +287,9 @@ class Runtime:
             metrics=[
                 Counted("dead_letters", "Records put away, by reason.", "reason", self._letters_by_reason),
                 Counted("ticks", "Ticks read, by verdict.", "verdict", self._ticks_by_verdict),
+                Counted(
+                    "fetches", "Fetches of a partition's ticks, by topic.", "topic", lambda: self.processor.fetches
+                ),
                 Counted("sink_rows", "Rows for ClickHouse, by what became of them.", "outcome", self._sink_rows),
                 Gauged(
                     {"gaps": "Holes in the ledger.", "gaps_seconds": "How long they are, all together."},

@@ -98,6 +98,7 @@ class CandleProcessor:
         self._next: dict[TP, tuple[int, int]] = {}
         self._refetched: dict[TP, _Refetch] = {}
         self.verdicts: Counter[Verdict] = Counter()
+        self.fetches: Counter[str] = Counter()
         self.lost_before_read = 0
         self.foreign_writes = 0
 
@@ -118,6 +119,7 @@ class CandleProcessor:
             )
             self._next[tp] = generation, fetch.end
             self.verdicts.update(verdicts)
+            self.fetches[tp.topic] += 1
             await self._send(tp, at_work, outcome)
         return True
 

@@ -12,6 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from email.message import Message
 from http.client import HTTPException
@@ -22,6 +23,7 @@ from uuid import uuid4
 
 import clickhouse_connect
 from confluent_kafka import Consumer, TopicPartition
+from prometheus_client.parser import text_string_to_metric_families
 
 from stockstream.codecs.avro import Decoder, Encoder
 from stockstream.codecs.registry import Registry
@@ -70,6 +72,15 @@ class WorkerProcess(ServerProcess):
         """(status, parsed JSON) of a request to its web port; (0, None) if nobody answers."""
         status, _, answer = self.ask(path, timeout_s)
         return status, answer
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """What `/metrics` tells: the samples of each name, by the values of their labels joined by a blank."""
+        with urllib.request.urlopen(f"http://{HOST}:{self.port}/metrics", timeout=10) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        found: dict[str, dict[str, float]] = defaultdict(dict)
+        for sample in (sample for family in families for sample in family.samples):
+            found[sample.name][" ".join(sample.labels.values())] = sample.value
+        return found
 
     def ask(self, path: str, timeout_s: float = 10) -> tuple[int, Message, Any]:
         """As `get`, with the headers in between."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import socket
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +14,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka import Producer
-from prometheus_client.parser import text_string_to_metric_families
 
 from stockstream.cli.main import main
 from stockstream.models import Candle, Tick
@@ -114,20 +112,15 @@ def test_the_list_has_every_letter_the_newest_first_and_filters_choose(system: S
 
 
 def test_the_worker_counts_letters_by_reason(system: System) -> None:
-    port = system.workers["w0"].port
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
-        families = {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
-    counted = {
-        sample.labels["reason"]: sample.value
-        for sample in families["stockstream_dead_letters"].samples
-        if sample.name.endswith("_total")
-    }
+    metrics = system.workers["w0"].metrics()
+    counted = metrics["stockstream_dead_letters_total"]
     assert {reason: count for reason, count in counted.items() if count} == {
         "late": 2, "corrupt": 2, "no key": 1, "bad price": 1, "key mismatch": 1,
     }  # fmt: skip
     assert {"expired", "refused by the sink"} <= counted.keys()
-    ticks = {sample.labels["verdict"]: sample.value for sample in families["stockstream_ticks"].samples}
+    ticks = metrics["stockstream_ticks_total"]
     assert (ticks["accepted"], ticks["late"]) == (2, 2)
+    assert metrics["stockstream_fetches_total"][system.topic("yfinance")] >= 1
 
 
 def test_the_table_and_the_counts_are_to_be_read_by_people(system: System) -> None:
