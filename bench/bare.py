@@ -44,7 +44,7 @@ async def consume(given: argparse.Namespace) -> dict[str, float]:
         fetch_max_wait_ms=given.wait_ms,
         fetch_min_bytes=given.min_bytes,
     )
-    producer = AIOKafkaProducer(bootstrap_servers=given.bootstrap, enable_idempotence=True)
+    producer = AIOKafkaProducer(bootstrap_servers=given.bootstrap, enable_idempotence=True, max_batch_size=1_000_000)
     await consumer.start()
     await producer.start()
     try:

@@ -142,7 +142,7 @@ CONTENDERS = [
     Contender(LOOP, _loop("scalar"), 500_000, needs=lambda: python_of("peers/loop")),
     Contender("loop, vectorised", _loop("vectorised"), needs=lambda: python_of("peers/loop")),
     Contender("Kafka Streams", _kafka_streams, needs=lambda: classpath_of("peers/kafka_streams")),
-    Contender("worker with sink", run_worker_with_sink, rounds=1),
+    Contender("worker with sink", run_worker_with_sink, rounds=3),
     Contender("Bytewax", _python("bytewax"), 200_000, 1, lambda: python_of("peers/bytewax")),
     Contender("Quix Streams", _python("quix"), 200_000, 1, lambda: python_of("peers/quix")),
     Contender("Faust, an event at a time", _python("faust"), 40_000, 1, lambda: python_of("peers/faust")),

@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     sink_enabled: bool = True
     sink_rows: Count = 10_000
     sink_interval_ms: Count = 1000
-    sink_max_rows: Count = 200_000
+    sink_max_rows: Count = 400_000
     tick_archive: bool = True
     candle_retention_days: CountOrNone = 0
     tick_retention_days: CountOrNone = 0

@@ -41,7 +41,8 @@ _DATA_ERRORS = (DataError, TypeError, ValueError, OverflowError, AttributeError,
 _OTHER_ERRORS = (ClickHouseError, OSError, RuntimeError)
 
 # async_insert would acknowledge rows before they are stored and reports errors late; a backlog may span many months.
-_SETTINGS = {"async_insert": 0, "max_partitions_per_insert_block": 0}
+# A block holds a key once, or FINAL shows it so: to look for others in each block again would double an insert's cost.
+_SETTINGS = {"async_insert": 0, "max_partitions_per_insert_block": 0, "optimize_on_insert": 0}
 
 
 class ClickHouseSink:

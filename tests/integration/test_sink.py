@@ -260,7 +260,7 @@ def database() -> str:
 
 @pytest.fixture
 async def sink(clickhouse: ClickHouseFacade, database: str) -> AsyncIterator[ClickHouseSink]:
-    made = ClickHouseSink(f"{clickhouse.url}/{database}", connect_timeout_s=1, send_receive_timeout_s=2)
+    made = ClickHouseSink(f"{clickhouse.url}/{database}", connect_timeout_s=1, send_receive_timeout_s=5)
     yield made
     clickhouse.clear()
     await made.close()
