@@ -46,7 +46,7 @@ class Load:
     """The venue and its pace."""
 
     source: str
-    ticks_per_s: float
+    ticks_per_s: int
     seconds: float
     symbols: int
     partitions: int = 12
@@ -66,6 +66,9 @@ class Run:
     idle: float
 
 
+Runs = dict[str, list[Run]]
+
+
 @dataclass(frozen=True, slots=True)
 class Servers:
     kafka: KafkaCluster
@@ -78,20 +81,29 @@ def main() -> None:
     arguments.add_argument("--source", choices=("yahoo", *VENUES), default="yahoo")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--seconds", type=float, default=15.0)
-    arguments.add_argument("--ticks-per-s", type=float, default=1000.0)
+    arguments.add_argument("--ticks-per-s", type=int, nargs="+", default=[1000, 4000])
     given = arguments.parse_args()
-    load = Load(given.source, given.ticks_per_s, given.seconds, SYMBOLS.get(given.source, 300))
     console = Console()
-    runs: dict[str, list[Run]] = {name: [] for name in CONTENDERS}
+    paces: list[tuple[Load, Runs]] = []
     with KafkaCluster(kafka_libs()) as kafka, RegistryServer(registry_home()) as registry:
-        servers = Servers(kafka, registry.url, asyncio.run(register(registry.url, load.source)))
-        for number in range(given.rounds):
-            for name in CONTENDERS if number % 2 == 0 else reversed(CONTENDERS):
-                run = measure(servers, load, name, f"r{number}-{CONTENDERS.index(name)}-")
-                runs[name].append(run)
-                console.print(f"round {number + 1}: {name}: {run.cpu_us_a_tick:.0f} µs a tick, p99 {run.p99_ms:g} ms")
-    console.print(table_of(runs))
-    console.print(f"written to {write(load, runs)}")
+        servers = Servers(kafka, registry.url, asyncio.run(register(registry.url, given.source)))
+        for pace in given.ticks_per_s:
+            load = Load(given.source, pace, given.seconds, SYMBOLS.get(given.source, 300))
+            paces.append((load, take_turns(servers, load, given.rounds, console)))
+    for load, runs in paces:
+        console.print(table_of(load, runs))
+    console.print(f"written to {write(given.source, paces)}")
+
+
+def take_turns(servers: Servers, load: Load, rounds: int, console: Console) -> Runs:
+    runs: Runs = {name: [] for name in CONTENDERS}
+    for number in range(rounds):
+        for place, name in enumerate(CONTENDERS) if number % 2 == 0 else reversed([*enumerate(CONTENDERS)]):
+            run = measure(servers, load, name, f"r{load.ticks_per_s}-{number}-{place}-")
+            runs[name].append(run)
+            told = f"{run.cpu_us_a_tick:.0f} µs a tick, p99 {run.p99_ms:g} ms"
+            console.print(f"round {number + 1}, {load.ticks_per_s:,} ticks/s: {name}: {told}")
+    return runs
 
 
 async def register(url: str, source: str) -> int:
@@ -231,8 +243,8 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def table_of(runs: dict[str, list[Run]]) -> Table:
-    table = Table("", "µs CPU a tick", "p50 ms", "p99 ms", "peak MB", "idle %")
+def table_of(load: Load, runs: Runs) -> Table:
+    table = Table(f"{load.ticks_per_s:,} ticks/s", "µs CPU a tick", "p50 ms", "p99 ms", "peak MB", "idle %")
     for name, each in runs.items():
         table.add_row(
             name,
@@ -247,7 +259,7 @@ def table_of(runs: dict[str, list[Run]]) -> Table:
     return table
 
 
-def ratios(runs: dict[str, list[Run]], name: str) -> list[float]:
+def ratios(runs: Runs, name: str) -> list[float]:
     """A script's processor time a tick over ours, by round."""
     return [
         theirs.cpu_us_a_tick / ours.cpu_us_a_tick for theirs, ours in zip(runs[name], runs["stockstream"], strict=True)
@@ -259,16 +271,16 @@ def spread(figures: list[float], digits: int = 0) -> str:
     return f"{median(figures):,.{digits}f} ({min(figures):,.{digits}f}–{max(figures):,.{digits}f})"
 
 
-def write(load: Load, runs: dict[str, list[Run]]) -> Path:
-    report: dict[str, object] = {
-        "load": asdict(load),
-        "median_cpu_us_a_tick": {
-            name: round(median(run.cpu_us_a_tick for run in each), 1) for name, each in runs.items()
-        },
-        "cpu_ratio_by_round": {name: [round(ratio, 2) for ratio in ratios(runs, name)] for name in CONTENDERS[1:]},
-        "runs": {name: [asdict(run) for run in each] for name, each in runs.items()},
-    }
-    return save("ingest" if load.source == "yahoo" else f"ingest_{load.source}", report)
+def write(source: str, paces: list[tuple[Load, Runs]]) -> Path:
+    report = [
+        {
+            "load": asdict(load),
+            "cpu_ratio_by_round": {name: [round(ratio, 2) for ratio in ratios(runs, name)] for name in CONTENDERS[1:]},
+            "runs": {name: [asdict(run) for run in each] for name, each in runs.items()},
+        }
+        for load, runs in paces
+    ]
+    return save("ingest" if source == "yahoo" else f"ingest_{source}", {"paces": report})
 
 
 if __name__ == "__main__":

@@ -171,13 +171,17 @@ def profile(found: Figures) -> str:
 
 def ingest(found: Figures) -> str:
     rows = []
-    for name, each in found["runs"].items():
-        cells = (("cpu_us_a_tick", 0), ("p50_ms", 0), ("p99_ms", 0), ("peak_mb", 0))
-        rows.append((name, *(spread((run[field] for run in each), digits) for field, digits in cells)))
-    for name, ratio in found["cpu_ratio_by_round"].items():
-        rows.append((f"**{name} / stockstream**", spread(ratio, 1), "", "", ""))
-    head = ("", "µs of processor time a tick", "p50 ms", "p99 ms", "peak MB")
-    return f"{told(found)} Median (least–greatest):\n\n{grid(head, rows)}"
+    for pace in found["paces"]:
+        ticks_per_s = f"{pace['load']['ticks_per_s']:,}"
+        for name, each in pace["runs"].items():
+            cost, *others = (
+                spread((run[field] for run in each), 0) for field in ("cpu_us_a_tick", "p50_ms", "p99_ms", "peak_mb")
+            )
+            ratio = pace["cpu_ratio_by_round"].get(name)
+            full = f"{1e6 / median(run['cpu_us_a_tick'] for run in each):,.0f}"
+            rows.append((name, ticks_per_s, cost, "" if ratio is None else f"**{spread(ratio, 1)}**", full, *others))
+    head = ("", "ticks/s", "µs of processor time a tick", "over ours", "ticks/s that fill a core")
+    return f"{told(found)} Median (least–greatest):\n\n{grid((*head, 'p50 ms', 'p99 ms', 'peak MB'), rows)}"
 
 
 FEW = 10_000
