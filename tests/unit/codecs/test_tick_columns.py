@@ -171,6 +171,15 @@ def test_few_records_are_all_left_to_it(count: int) -> None:
     assert others == list(range(count))
 
 
+@pytest.mark.parametrize(("count", "symbols", "is_left"), [(400, 81, True), (400, 80, False), (1000, 600, False)])
+def test_records_are_left_to_it_where_few_are_of_one_symbol(count: int, symbols: int, *, is_left: bool) -> None:
+    ticks = [replace(trade(number), symbol=f"BINANCE:S{number % symbols}") for number in range(count)]
+    records = records_of([pair(tick) for tick in ticks])
+    columns, others = prepared(records).columns(records)
+    assert len(columns) == (0 if is_left else count)
+    assert others == (list(range(count)) if is_left else [])
+
+
 def test_rolling_volumes_are_taken_out_as_from_single_records() -> None:
     bitcoin = replace(snapshot(3), day_volume=5)
     apple = replace(snapshot(0), day_volume=6)
