@@ -18,7 +18,7 @@ from stockstream.errors import SettingsError
 from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2, Tick
 from stockstream.models.schema import AvroSchema
 from stockstream.settings import Settings
-from stockstream.sources.contract import Feed, History, Poll
+from stockstream.sources.contract import CandleHistory, Feed, History, Poll
 from stockstream.sources.limits import Window
 from stockstream.sources.runner import ConnectionRunner
 from stockstream.sources.trade_ids import watching_ids
@@ -104,11 +104,18 @@ def poll_of(settings: Settings, source: Source) -> Poll | None:
 
 def history_of(settings: Settings, source: Source) -> History | None:
     """What tells of the source's past, None if nothing does."""
-    if source.make_history is None:
-        return None
+    return None if source.make_history is None else source.make_history(_past_url(settings, source))
+
+
+def candle_history_of(settings: Settings, source: Source) -> CandleHistory | None:
+    """What tells of the candles that the source's venue makes itself, None if it has none; close it."""
+    return None if source.make_candles is None else source.make_candles(_past_url(settings, source))
+
+
+def _past_url(settings: Settings, source: Source) -> str:
     if source.rest_url:
-        return source.make_history(settings.source_rest_url(source.name) or source.rest_url)
-    return source.make_history(settings.source_url(source.name) or source.url)
+        return settings.source_rest_url(source.name) or source.rest_url
+    return settings.source_url(source.name) or source.url
 
 
 def runner_of(

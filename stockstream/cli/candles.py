@@ -95,11 +95,11 @@ def _print(engine: OfflineEngine, span: Span, has_symbol: bool) -> None:
 
 def _row(candle: Candle, volume: str | None) -> tuple[object, ...]:
     prices = (candle.open, candle.high, candle.low, candle.close)
-    vwap = "" if candle.vwap is None else _decimal(candle.vwap)
-    return (candle.window_start, *map(_decimal, prices), volume, vwap, candle.trades)
+    vwap = "" if candle.vwap is None else shortest_decimal(candle.vwap)
+    return (candle.window_start, *map(shortest_decimal, prices), volume, vwap, candle.trades)
 
 
-def _decimal(number: float) -> str:
+def shortest_decimal(number: float) -> str:
     """The shortest decimal that reads back as ``number``, without an exponent."""
     return f"{Decimal(repr(number)):f}"
 

@@ -14,7 +14,18 @@ import click
 from stockstream.errors import StockstreamError
 from stockstream.logs import Repeats
 
-COMMANDS = ("candles", "dead-letters", "demo", "doctor", "produce", "replay", "schema", "settings", "subscribe")
+COMMANDS = (
+    "candles",
+    "compare",
+    "dead-letters",
+    "demo",
+    "doctor",
+    "produce",
+    "replay",
+    "schema",
+    "settings",
+    "subscribe",
+)
 """Each is the object ``command`` of a module (`module_of`), imported when it is needed."""
 
 _INTERRUPTED = 130

@@ -13,7 +13,7 @@ from stockstream.sources.binance.feed import BinanceFeed
 from stockstream.sources.binance.history import BinanceHistory
 from stockstream.sources.binance.rest import URL as BINANCE_REST_URL
 from stockstream.sources.binance.ticker import BinanceTicker
-from stockstream.sources.contract import Capabilities, Feed, History, Poll
+from stockstream.sources.contract import CandleHistory, Capabilities, Feed, History, Poll
 from stockstream.sources.finnhub.feed import URL as FINNHUB_URL
 from stockstream.sources.finnhub.feed import FinnhubFeed
 from stockstream.sources.runner import Socket
@@ -33,7 +33,8 @@ class Source:
     ``settings`` are the names of those that ``make_feed`` is given too, as keywords. ``open_socket`` connects where
     that is not by a WebSocket. Where it has more than a stream, ``rest_url`` is where that is by default; ``make_poll``
     makes what is asked beside the stream, every so many seconds. ``make_history`` makes what tells of the past, from
-    the ``rest_url`` if there is one, else from the ``url``.
+    the ``rest_url`` if there is one, else from the ``url``; ``make_candles`` makes what tells of the venue's own
+    candles, from there too.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Source:
     rest_url: str = ""
     make_poll: Callable[[str, float], Poll] | None = None
     make_history: Callable[[str], History] | None = None
+    make_candles: Callable[[str], CandleHistory] | None = None
 
 
 SOURCES = {
@@ -78,6 +80,7 @@ SOURCES = {
         rest_url=BINANCE_REST_URL,
         make_poll=BinanceTicker,
         make_history=BinanceHistory,
+        make_candles=BinanceHistory,
     ),
 }
 

@@ -66,6 +66,24 @@ class NotAdmitted(OSError):
 
 
 @dataclass(frozen=True, slots=True)
+class VenueCandle:
+    """A candle as its venue tells it, over the window of ``interval`` that begins at ``window_start`` (epoch ms, UTC).
+
+    Numbers are the doubles nearest to what the venue wrote. Without ``trades`` it is one of a window in which nothing
+    was traded, and its prices mean nothing.
+    """
+
+    interval: str
+    window_start: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    trades: int
+
+
+@dataclass(frozen=True, slots=True)
 class Location:
     """Where to open a connection, and with which headers. It may hold secrets: its repr shows nothing."""
 
@@ -176,4 +194,23 @@ class History(Protocol):
         received when they happened (`Tick.producer_timestamp`), so that none of them is late. Raises `HistoryFailed`,
         whose text says what to do, where the venue does not give them.
         """
+        ...
+
+
+class CandleHistory(Protocol):
+    """The candles that one venue makes itself, for ours to be compared with; it keeps the venue's limits by itself."""
+
+    name: str
+    """The source of its symbols."""
+
+    def candles(self, symbol: str, interval: str, from_ms: int, until_ms: int) -> AsyncIterator[list[VenueCandle]]:
+        """The candles of an interval of ours whose windows begin in ``[from_ms, until_ms)``, ascending, by pages.
+
+        Windows without a trade may be among them or not, and so may one that is not over. Raises `HistoryFailed`,
+        whose text says what to do, where the venue does not give them.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the venue."""
         ...

@@ -8,7 +8,7 @@ from typing import Any
 
 from stockstream.errors import BadMessage
 from stockstream.models import Tick, is_symbol
-from stockstream.sources.contract import Frame
+from stockstream.sources.contract import Frame, VenueCandle
 from stockstream.sources.reading import read_json, shown
 
 NAME, PREFIX, EXCHANGE = "binance", "BINANCE:", "BINANCE"
@@ -77,6 +77,15 @@ def past_trade(symbol: str, row: Mapping[str, Any]) -> Tick:
         return trade_tick(symbol, _whole(row["id"]), decimal(row["price"]), decimal(row["qty"]), time_ms, time_ms)
     except (LookupError, TypeError, ValueError) as error:
         raise BadMessage(f"no past trade: {shown(row)} ({error})") from error
+
+
+def venue_candle(interval: str, row: Any) -> VenueCandle:
+    """A row of ``klines``; raises `BadMessage` only."""
+    try:
+        opening, high, low, close, volume = map(decimal, row[1:6])
+        return VenueCandle(interval, _whole(row[0]), opening, high, low, close, volume, _whole(row[8]))
+    except (LookupError, TypeError, ValueError) as error:
+        raise BadMessage(f"no kline: {shown(row)} ({error})") from error
 
 
 def ticker_quote(row: Mapping[str, Any], received_ms: int) -> Tick:

@@ -6,7 +6,7 @@ from stockstream.sources.rest import RestClient
 
 URL = "https://api.binance.com"
 
-PAST_TRADES, AGGREGATES = 25, 4
+PAST_TRADES, AGGREGATES, KLINES = 25, 4, 2
 UNKNOWN_SYMBOL = -1121
 
 _WEIGHT_PER_MINUTE = 6000

@@ -142,3 +142,34 @@ def test_replay_without_a_broker_is_one_line(tmp_path: Path) -> None:
 def test_replay_reads_the_files_header_before_it_asks_for_a_broker(tmp_path: Path) -> None:
     (tmp_path / "trades.csv").write_text("price\n1\n")
     assert run("replay", "trades.csv").stderr.startswith("stockstream: trades.csv, line 1: column event_ms is missing")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("AAPL", "--from", "2025-11-17"), "AAPL belongs to yahoo, which has no candles of its own"),
+        (("SIM:A", "--from", "2025-11-17"), "these do: binance"),
+        (("NOWHERE:A", "--from", "2025-11-17"), "no source for NOWHERE:A"),
+        (("two words", "--from", "2025-11-17"), "two words"),
+        (("BINANCE:BTCUSDT",), "--from"),
+        (("BINANCE:BTCUSDT", "--from", "yesterday"), "is no time"),
+        (("BINANCE:BTCUSDT", "--from", "2025-11-17", "--interval", "1h"), "1h"),
+        (("BINANCE:BTCUSDT", "--from", "2025-11-17", "--to", "2025-11-17"), "no 1m window"),
+        (("BINANCE:BTCUSDT", "--from", "2999-11-17"), "no 1m window"),
+    ],
+)
+def test_compare_says_what_it_cannot_compare(arguments: tuple[str, ...], said: str) -> None:
+    result = run("compare", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.timeout(10)
+def test_compare_says_that_clickhouse_is_away() -> None:
+    result = run("compare", "BINANCE:BTCUSDT", "--from", "2025-11-17", "--to", "2025-11-18")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "ClickHouse at http://127.0.0.1:" in result.stderr
+    assert "set CLICKHOUSE_URL" in result.stderr
+    assert "hush" not in result.output
+    assert result.stderr.count("\n") == 1

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from itertools import groupby
 from typing import Any
 
+from stockstream.sources.binance.fake.klines import klines
 from stockstream.sources.binance.fake.tape import FIRST_ID, Tape, Trade
 
 _DAY_MS = 86_400_000
@@ -21,7 +22,7 @@ NO_PATH = 404, {"code": -1000, "msg": "Not found."}
 def weight_of(path: str, query: Mapping[str, str]) -> int:
     """What a request weighs, by the documentation."""
     if path != "ticker/24hr":
-        return {"historicalTrades": 25, "aggTrades": 4, "exchangeInfo": 20}.get(path, 1)
+        return {"historicalTrades": 25, "aggTrades": 4, "exchangeInfo": 20, "klines": 2}.get(path, 1)
     if "symbol" in query:
         return 2
     count = len(json.loads(query["symbols"])) if "symbols" in query else _MOST
@@ -40,7 +41,7 @@ class MarketData:
             return self._tickers(query)
         if path == "time":
             return 200, {"serverTime": self._now_ms()}
-        if path not in ("aggTrades", "historicalTrades"):
+        if path not in ("aggTrades", "historicalTrades", "klines"):
             return NO_PATH
         trades = self._tape.trades.get(query.get("symbol", ""))
         if trades is None:
@@ -49,6 +50,8 @@ class MarketData:
         if path == "historicalTrades":
             first = max(0, int(query["fromId"]) - FIRST_ID) if "fromId" in query else max(0, len(trades) - limit)
             return 200, [_past(trade) for trade in trades[first : first + limit]]
+        if path == "klines":
+            return klines(trades, query, limit, self._now_ms())
         return 200, _aggregates(trades, query)[:limit]
 
     def _tickers(self, query: Mapping[str, str]) -> Answer:

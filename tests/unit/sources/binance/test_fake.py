@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -14,24 +15,33 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from stockstream.core.interval import INTERVALS_MS
 from stockstream.errors import HistoryFailed, RequestFailed
 from stockstream.models import Tick
-from stockstream.sources.binance.fake import FIRST_ID, FakeBinance, Limits, Tape
+from stockstream.sources.binance.fake import FIRST_ID, FakeBinance, Limits, Tape, Trade
+from stockstream.sources.binance.fake.market_data import MarketData
 from stockstream.sources.binance.feed import BinanceFeed
 from stockstream.sources.binance.history import BinanceHistory
 from stockstream.sources.binance.ticker import BinanceTicker
+from stockstream.sources.contract import VenueCandle
 
 START_MS = 1_700_000_000_000
-HOUR_MS = 3_600_000
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+FULL_HOUR_MS = START_MS // HOUR_MS * HOUR_MS
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
+
+
+def kline_at(minute: int) -> list[object]:
+    start_ms = FULL_HOUR_MS + minute * MINUTE_MS
+    return [start_ms, "1", "2", "1", "2", "5", start_ms + MINUTE_MS - 1, "7", 3, "1", "1", "0"]
 
 
 class Market:
     """A fake whose time only the test moves."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, trades_per_s: float = 1.0, **options: Any) -> None:
         self.now_ms = START_MS
-        self.tape = Tape(SYMBOLS, START_MS, trades_per_s=1.0)
+        self.tape = Tape(SYMBOLS, START_MS, trades_per_s=trades_per_s)
         self.fake = FakeBinance(self.tape, lambda: self.now_ms, steps=False, **options)
 
     def pass_(self, ms: int) -> None:
@@ -203,6 +213,122 @@ async def test_the_history_waits_where_it_is_told_to() -> None:
         ticks = await past(history, "BINANCE:BTCUSDT", START_MS, market.now_ms)
         assert len(ticks) == len(market.tape.trades["BTCUSDT"])
         assert slept
+        assert all(0 < seconds <= 60 for seconds in slept)
+        assert 418 not in fake.doorkeeper.statuses
+        await history.close()
+
+
+async def klines(history: BinanceHistory, interval: str, from_ms: int, until_ms: int) -> list[VenueCandle]:
+    pages = history.candles("BINANCE:BTCUSDT", interval, from_ms, until_ms)
+    return [candle async for page in pages for candle in page]
+
+
+def counted(trades: Sequence[Trade], interval: str, start_ms: int) -> VenueCandle:
+    within = [trade for trade in trades if start_ms <= trade.time_ms < start_ms + INTERVALS_MS[interval]]
+    prices = [float(trade.price) for trade in within]
+    volume = sum(round(float(trade.quantity) * 1e8) for trade in within) / 1e8
+    return VenueCandle(interval, start_ms, prices[0], max(prices), min(prices), prices[-1], volume, len(within))
+
+
+@pytest.mark.parametrize("interval", INTERVALS_MS)
+async def test_the_klines_are_those_of_the_tape(interval: str) -> None:
+    market = Market(trades_per_s=0.02)
+    length_ms = INTERVALS_MS[interval]
+    async with market.fake as fake:
+        market.pass_(3 * DAY_MS)
+        made = market.tape.trades["BTCUSDT"]
+        history = BinanceHistory(fake.rest_url)
+        found = await klines(history, interval, 0, market.now_ms + 1)
+        first_ms = made[0].time_ms // length_ms * length_ms
+        starts_ms = list(range(first_ms, market.now_ms + 1, length_ms))
+        assert [candle.window_start for candle in found] == starts_ms
+        assert fake.doorkeeper.used == 2 * -(-len(starts_ms) // 1000)
+        traded = [candle for candle in found if candle.trades]
+        assert traded == [counted(made, interval, candle.window_start) for candle in traded]
+        assert sum(candle.trades for candle in traded) == len(made)
+        if interval == "1m":
+            assert len(traded) < len(found) * 0.7, "some minutes are empty"
+            assert all(
+                (now.open, now.high, now.low, now.close, now.volume) == (*[before.close] * 4, 0)
+                for before, now in pairwise(found)
+                if not now.trades
+            )
+        from_ms, until_ms = starts_ms[1] - length_ms // 2, starts_ms[-1]
+        assert await klines(history, interval, from_ms, until_ms) == found[1:-1], "from any time, not until its end"
+        assert await klines(history, interval, starts_ms[0], starts_ms[0]) == []
+        assert await klines(history, interval, market.now_ms + length_ms, market.now_ms + 9 * length_ms) == []
+        await history.close()
+
+
+async def test_full_pages_are_asked_for_once(market: Market) -> None:
+    market.pass_(DAY_MS * 2)
+    history = BinanceHistory(market.fake.rest_url)
+    first_ms = market.tape.trades["BTCUSDT"][0].time_ms // MINUTE_MS * MINUTE_MS
+    assert len(await klines(history, "1m", first_ms, first_ms + 2000 * MINUTE_MS)) == 2000
+    assert market.fake.doorkeeper.statuses == [200, 200]
+    await history.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ({"symbol": "NOTHING", "interval": "1m"}, 400, -1121),
+        ({"symbol": "BTCUSDT", "interval": "7m"}, 400, -1120),
+        ({"symbol": "BTCUSDT", "interval": "1M"}, 400, -1120),
+        ({"symbol": "BTCUSDT"}, 400, -1102),
+    ],
+)
+async def test_klines_that_are_not_to_be_had_are_refused(
+    market: Market, query: dict[str, str], status: int, code: int
+) -> None:
+    async with httpx.AsyncClient(base_url=market.fake.rest_url) as http:
+        answer = await http.get("/api/v3/klines", params=query)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_klines_without_a_start_are_the_last(market: Market) -> None:
+    market.pass_(HOUR_MS)
+    async with httpx.AsyncClient(base_url=market.fake.rest_url) as http:
+        query = {"symbol": "BTCUSDT", "interval": "1m", "limit": "3"}
+        rows = (await http.get("/api/v3/klines", params=query)).json()
+    last_ms = market.now_ms // MINUTE_MS * MINUTE_MS
+    assert [row[0] for row in rows] == [last_ms - 2 * MINUTE_MS, last_ms - MINUTE_MS, last_ms]
+    assert [row[6] - row[0] for row in rows] == [MINUTE_MS - 1] * 3
+
+
+async def test_klines_of_an_unknown_symbol_fail_and_say_why(market: Market) -> None:
+    history = BinanceHistory(market.fake.rest_url)
+    with pytest.raises(HistoryFailed, match="Invalid symbol"):
+        [page async for page in history.candles("BINANCE:NOTHING", "1m", START_MS, START_MS + HOUR_MS)]
+    await history.close()
+
+
+@pytest.mark.parametrize("rows", [[[0]], ["x"], [kline_at(-1)], [kline_at(1), kline_at(1)], [kline_at(60)], {}])
+async def test_klines_that_were_not_asked_for_end_the_history(
+    market: Market, monkeypatch: pytest.MonkeyPatch, rows: object
+) -> None:
+    monkeypatch.setattr(MarketData, "answer", lambda *_: (200, rows))
+    history = BinanceHistory(market.fake.rest_url)
+    with pytest.raises(HistoryFailed):
+        await klines(history, "1m", FULL_HOUR_MS, FULL_HOUR_MS + HOUR_MS)
+    await history.close()
+
+
+async def test_klines_wait_where_they_are_told_to() -> None:
+    market = Market()
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        market.fake.doorkeeper.used = market.fake.doorkeeper.refusals = 0
+        history._rest._budget.held_until_s = 0.0
+
+    async with market.fake as fake:
+        market.pass_(2 * DAY_MS)
+        fake.doorkeeper.limits = replace(Limits(), weight_per_minute=3)
+        history = BinanceHistory(fake.rest_url, sleep)
+        assert len(await klines(history, "1m", START_MS, market.now_ms)) == 2 * 1440
+        assert fake.doorkeeper.statuses.count(429) == len(slept) > 0
         assert all(0 < seconds <= 60 for seconds in slept)
         assert 418 not in fake.doorkeeper.statuses
         await history.close()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from stockstream.errors import BadMessage
 from stockstream.models import Tick
 from stockstream.sources.binance.feed import BinanceFeed
-from stockstream.sources.binance.parse import past_trade, ticker_quote
-from stockstream.sources.contract import Notice
+from stockstream.sources.binance.parse import past_trade, ticker_quote, venue_candle
+from stockstream.sources.contract import Notice, VenueCandle
 
 PAYLOADS: dict[str, Any] = json.loads(
     (Path(__file__).parents[3] / "data" / "binance" / "payloads.json").read_text(encoding="utf-8")
@@ -135,6 +135,46 @@ def test_rows_of_past_trades_raise_nothing_else(changed: dict[str, Any]) -> None
     except BadMessage:
         return
     assert trade.kind == "trade"
+
+
+@given(st.dictionaries(st.integers(0, 11), JSON), st.integers(0, 12))
+def test_rows_of_klines_raise_nothing_else(changed: dict[int, Any], length: int) -> None:
+    row = [changed.get(at, value) for at, value in enumerate(PAYLOADS["klines"][0])]
+    kline_told(row[:length] if len(changed) % 2 else row)
+
+
+@given(JSON | st.dictionaries(st.text(max_size=3), PLAIN) | st.lists(JSON, max_size=12))
+def test_no_json_in_place_of_a_kline_raises_anything_else(row: Any) -> None:
+    kline_told(row)
+
+
+def kline_told(row: Any) -> None:
+    try:
+        candle = venue_candle("1m", row)
+    except BadMessage:
+        return
+    assert all(type(price) is float for price in (candle.open, candle.high, candle.low, candle.close, candle.volume))
+    assert type(candle.window_start) is type(candle.trades) is int
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        *[(at, each) for at in (1, 2, 3, 4, 5) for each in ("", "abc", "NaN", "Infinity", "1e999", 1.5, None, ["1"])],
+        *[(at, each) for at in (0, 8) for each in ("12", 1.5, True, None, 1 << 63)],
+    ],
+)
+def test_a_kline_with_a_wrong_field_is_a_bad_message(at: int, value: object) -> None:
+    row = list(PAYLOADS["klines"][0])
+    row[at] = value
+    with pytest.raises(BadMessage, match="no kline"):
+        venue_candle("1m", row)
+
+
+def test_a_kline_is_the_candle_of_its_window() -> None:
+    assert venue_candle("1w", PAYLOADS["klines"][0]) == VenueCandle(
+        "1w", 1499040000000, 0.0163479, 0.8, 0.015758, 0.015771, 148976.11427815, 308
+    )
 
 
 def test_the_24h_ticker_is_a_quote_with_its_figures() -> None:
