@@ -13,6 +13,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from stockstream.models import Candle, Tick, Verdict
+from stockstream.models.tick import Kind
 from stockstream.sinks.clickhouse import ClickHouseSink
 from stockstream.sinks.contract import ArchivedTick
 from stockstream.testing.clickhouse import ClickHouseFacade
@@ -67,14 +68,21 @@ class Stored:
         return replace(self.candles()[0], version=2, state="amended", corrected=True, close=10.5)
 
     def ticks(self) -> list[ArchivedTick]:
-        verdicts = [Verdict.ACCEPTED] * 6 + [Verdict.LATE] * 2
-        times = [self.t0_ms + n * 1000 for n in range(8)]
+        """Three trades that were accepted and two that were not; a hole that was repaired and one in part."""
+        t0 = self.t0_ms
+        spans: list[tuple[Kind, int, int]] = [("gap", 0, 20_000), ("gap", 30_000, 50_000), ("repair", 10_000, 60_000)]
+        ticks = [Tick(SYMBOL, t0 + n * 1000, 10.0, 1.0) for n in range(5)]
+        ticks += [
+            Tick(SYMBOL, t0 + low, kind=kind, until=t0 + high, cause=kind, source="binance")
+            for kind, low, high in spans
+        ]
         return [
             ArchivedTick(
-                Tick(SYMBOL, times[n], 10.0, 1.0, producer_timestamp=times[n] + 50), verdict, "crypto-prices", 0, n
+                replace(tick, producer_timestamp=t0 + n * 1000 + 50),
+                Verdict.LATE if n in (3, 4) else Verdict.ACCEPTED, "crypto-prices", 0, n,
             )
-            for n, verdict in enumerate(verdicts)
-        ]
+            for n, tick in enumerate(ticks)
+        ]  # fmt: skip
 
 
 @pytest.fixture
@@ -169,6 +177,18 @@ async def test_ticks_are_counted_by_verdict(queries: dict[str, list[str]], store
     refused = stored.rows(queries["Ticks not accepted, by verdict"][0])
     assert {row["verdict"] for row in refused} == {"late"}
     assert sum(row["ticks"] for row in refused) == 2
+
+
+async def test_holes_are_counted_and_listed(queries: dict[str, list[str]], stored: Stored) -> None:
+    assert stored.rows(queries["Open holes"][0]) == [{"holes": 1}]
+    assert stored.rows(queries["Still missing"][0]) == [{"missing_ms": 10_000}]
+    listed = stored.rows(queries["Newest holes"][0])
+    assert [(row["symbol"], row["state"], row["open_ms"], row["reason"]) for row in listed] == [
+        (SYMBOL, "repaired", 0, "repair"),
+        (SYMBOL, "open", 10_000, None),
+    ]
+    before = filled(queries["Newest holes"][0], 0, stored.t0_ms - 1)
+    assert stored.client.query(before).result_rows == []
 
 
 async def test_ages_and_lags_are_those_of_what_was_stored(queries: dict[str, list[str]], stored: Stored) -> None:
