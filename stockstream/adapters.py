@@ -5,8 +5,12 @@ Without Faust, which commands do not need and which takes long to import.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
 
 from stockstream.broker.connection import Connection
 from stockstream.broker.producer import TickProducer
@@ -18,6 +22,7 @@ from stockstream.errors import SettingsError
 from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2, Tick
 from stockstream.models.schema import AvroSchema
 from stockstream.settings import Settings
+from stockstream.settings.sources import variable
 from stockstream.sources.contract import CandleHistory, Feed, History, Poll
 from stockstream.sources.limits import Window
 from stockstream.sources.runner import ConnectionRunner
@@ -28,32 +33,58 @@ if TYPE_CHECKING:  # the catalog has every venue imported, which commands withou
 
 
 def connection_of(settings: Settings) -> Connection:
-    """How to reach Kafka; `SettingsError` if the certificates' file cannot be used."""
-    password = settings.kafka_sasl_password
+    """How to reach Kafka; `SettingsError` if a certificate's file cannot be used."""
+    trusting(settings.kafka_ssl_ca_file, "kafka_ssl_ca_file")
     connection = Connection(
         settings.kafka_bootstrap_servers,
         settings.kafka_security_protocol,
         settings.kafka_sasl_mechanism,
         settings.kafka_sasl_username,
-        None if password is None else password.get_secret_value(),
-        None if settings.kafka_ssl_ca_file is None else str(settings.kafka_ssl_ca_file),
+        _revealed(settings.kafka_sasl_password),
+        _text(settings.kafka_ssl_ca_file),
+        _text(settings.kafka_ssl_cert_file),
+        _text(settings.kafka_ssl_key_file),
+        _revealed(settings.kafka_ssl_key_password),
     )
     try:
         connection.aiokafka()
     except OSError as error:
-        raise SettingsError(f"KAFKA_SSL_CA_FILE is {settings.kafka_ssl_ca_file}, which is no use: {error}") from error
+        key = settings.kafka_ssl_key_file or "in it"
+        raise SettingsError(
+            f"KAFKA_SSL_CERT_FILE is {settings.kafka_ssl_cert_file} and its key {key}, which is no use: {error} "
+            "(see KAFKA_SSL_KEY_FILE, and KAFKA_SSL_KEY_PASSWORD if the key is encrypted)"
+        ) from error
     return connection
+
+
+def trusting(file: Path | None, setting: str) -> ssl.SSLContext | None:
+    """TLS with a server that the authorities in ``file`` vouch for; None without a file: the usual ones do.
+
+    Raises `SettingsError`, which names the setting, if the file cannot be used.
+    """
+    if file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError as error:
+        raise SettingsError(f"{variable(setting)} is {file}, which is no use: {error}") from error
 
 
 def registry_of(settings: Settings, timeout_s: float = 5.0) -> Registry:
     """The schema registry; close it."""
-    password = settings.schema_registry_password
     return Registry(
         settings.schema_registry_url,
         username=settings.schema_registry_username,
-        password=None if password is None else password.get_secret_value(),
+        password=_revealed(settings.schema_registry_password),
         timeout_s=timeout_s,
+        tls=trusting(settings.schema_registry_ca_file, "schema_registry_ca_file"),
     )
+
+
+def clickhouse_ca_of(settings: Settings) -> str | None:
+    """The file with the authorities that vouch for ClickHouse; `SettingsError` if it cannot be used."""
+    trusting(settings.clickhouse_ca_file, "clickhouse_ca_file")
+    return _text(settings.clickhouse_ca_file)
 
 
 def tick_producer(
@@ -142,6 +173,14 @@ def runner_of(
         attempts=attempts,
         poll=poll,
     )
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
+def _text(file: Path | None) -> str | None:
+    return None if file is None else str(file)
 
 
 def subject_of(topic: str) -> str:

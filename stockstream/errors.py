@@ -2,6 +2,7 @@
 
 StockstreamError                  one line that says what is wrong and what to do; exit code 1
 ├── SettingsError                 a setting is unknown, malformed or contradicts another; exit code 2
+│   └── BrokerRefused             a broker is there, but refuses the login or the certificate, or we refuse its own
 ├── InvalidInput                  a file, argument or request cannot be read as what it should be
 │   ├── InvalidSymbol             not 1–64 of ``A–Z a–z 0–9 . _ - ^ = : /``
 │   ├── InvalidInterval           not one of ``1m``, ``5m``, ``1d``
@@ -35,6 +36,10 @@ class SettingsError(StockstreamError):
     """A setting is unknown, malformed or contradicts another."""
 
     exit_code = 2
+
+
+class BrokerRefused(SettingsError):
+    """A broker is there, but how it is to be reached is set wrongly: to wait for it does not help."""
 
 
 class InvalidInput(StockstreamError):

@@ -7,7 +7,7 @@ from typing import Any
 
 import faust
 
-from stockstream.adapters import connection_of, policy_of
+from stockstream.adapters import clickhouse_ca_of, connection_of, policy_of
 from stockstream.agents.partition import CandleRules
 from stockstream.broker.connection import Connection
 from stockstream.settings import Settings
@@ -73,6 +73,7 @@ def sink_of(settings: Settings) -> ClickHouseSink:
         database=settings.clickhouse_database,
         tick_retention_days=settings.tick_retention_days,
         epoch=settings.epoch,
+        ca_file=clickhouse_ca_of(settings),
     )
 
 

@@ -13,7 +13,8 @@ class Connection:
     """Addresses and credentials of the brokers; ``bootstrap_servers`` is comma-separated ``host:port``.
 
     ``security_protocol`` is ``PLAINTEXT``, ``SSL``, ``SASL_PLAINTEXT`` or ``SASL_SSL``; ``ssl_ca_file`` is a PEM file
-    for brokers that the system's certificates do not vouch for.
+    with the authorities that may vouch for brokers, in place of the system's. ``ssl_cert_file`` is one with our own
+    certificate, for brokers that ask for it, and its key, unless that is in ``ssl_key_file``.
     """
 
     bootstrap_servers: str
@@ -22,9 +23,12 @@ class Connection:
     sasl_username: str | None = None
     sasl_password: str | None = field(default=None, repr=False)
     ssl_ca_file: str | None = None
+    ssl_cert_file: str | None = None
+    ssl_key_file: str | None = None
+    ssl_key_password: str | None = field(default=None, repr=False)
 
     def aiokafka(self) -> dict[str, Any]:
-        """Keyword arguments for any aiokafka client; reads ``ssl_ca_file``, so it may raise `OSError`."""
+        """Keyword arguments for any aiokafka client; reads the files, so it may raise `OSError`."""
         options: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
             "security_protocol": self.security_protocol,
@@ -34,5 +38,10 @@ class Connection:
             options["sasl_plain_username"] = self.sasl_username
             options["sasl_plain_password"] = self.sasl_password
         if self.security_protocol.endswith("SSL"):
-            options["ssl_context"] = create_ssl_context(cafile=self.ssl_ca_file)
+            options["ssl_context"] = create_ssl_context(
+                cafile=self.ssl_ca_file,
+                certfile=self.ssl_cert_file,
+                keyfile=self.ssl_key_file,
+                password=self.ssl_key_password or "",  # without any, OpenSSL asks for one at the terminal
+            )
         return options

@@ -25,7 +25,7 @@ from stockstream.broker.connection import Connection
 from stockstream.broker.holes import Holes
 from stockstream.broker.latency import Latency
 from stockstream.broker.link import Acks
-from stockstream.broker.topics import unreachable
+from stockstream.broker.refusal import unreachable
 from stockstream.core.backoff import full_jitter
 from stockstream.errors import InvalidInput
 from stockstream.models import Tick

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from stockstream.broker.connection import Connection
-from stockstream.broker.topics import unreachable
+from stockstream.broker.refusal import unreachable
 from stockstream.errors import BrokerUnreachable
 
 _TIMEOUT_S = 10.0

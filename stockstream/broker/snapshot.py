@@ -11,7 +11,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, StaleMetadata
 
 from stockstream.broker.connection import Connection
-from stockstream.broker.topics import find_topics, unreachable
+from stockstream.broker.refusal import unreachable
+from stockstream.broker.topics import find_topics
 from stockstream.errors import BrokerUnreachable, InvalidInput
 
 _CONTACT_TIMEOUT_S = 15.0

@@ -12,7 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from stockstream.broker.connection import Connection
-from stockstream.errors import BrokerUnreachable, StockstreamError, TopicMismatch
+from stockstream.broker.refusal import refused, unreachable
+from stockstream.errors import StockstreamError, TopicMismatch
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ async def ensure_topics(
     """Create what is missing and check the partition counts of what is there.
 
     ``changelogs`` are those of the tables: what they have tells with how many partitions candles were made so far.
-    Raises `TopicMismatch` where counts differ, and within some seconds `BrokerUnreachable`.
+    Raises `TopicMismatch` where counts differ, and within some seconds `BrokerUnreachable` or `BrokerRefused`.
     """
     async with _admin(connection) as (admin, found):
         check(specs, changelogs, found)
@@ -54,7 +55,7 @@ async def ensure_topics(
 
 
 async def find_topics(connection: Connection) -> dict[str, int]:
-    """The partition counts of all topics; raises `BrokerUnreachable` within some seconds."""
+    """The partition counts of all topics; raises `BrokerUnreachable` or `BrokerRefused` within some seconds."""
     async with _admin(connection) as (_, found):
         return found
 
@@ -70,37 +71,30 @@ async def _admin(connection: Connection) -> AsyncIterator[tuple[AIOKafkaAdminCli
                 found = await _partition_counts(admin)
             yield admin, found
         except TimeoutError as error:
-            raise unreachable(connection, f"nothing within {_CONTACT_TIMEOUT_S:g} s") from error
+            away = unreachable(connection, f"nothing within {_CONTACT_TIMEOUT_S:g} s")
+            raise refused(connection, reasons) or away from error
         except (KafkaError, OSError) as error:
-            raise unreachable(connection, reasons[-1] if reasons else error) from error
+            away = unreachable(connection, reasons[-1] if reasons else error)
+            raise refused(connection, [*reasons, error]) or away from error
         finally:
             await admin.close()
 
 
-def unreachable(connection: Connection, reason: Exception | str) -> BrokerUnreachable:
-    """What to tell a user whose brokers do not answer."""
-    detail = str(reason) or type(reason).__name__
-    return BrokerUnreachable(
-        f"no Kafka broker answers at {connection.bootstrap_servers} ({detail}): start it, or set "
-        "KAFKA_BOOTSTRAP_SERVERS (and the KAFKA_SASL_… and KAFKA_SSL_… settings if it is secured)"
-    )
-
-
 class _Listener(logging.Handler):
-    def __init__(self, heard: list[str]) -> None:
+    def __init__(self, heard: list[Exception | str]) -> None:
         super().__init__(logging.WARNING)
         self._heard = heard
 
     def emit(self, record: logging.LogRecord) -> None:
         reason = record.args[-1] if isinstance(record.args, tuple) and record.args else record.getMessage()
-        self._heard.append(str(reason) or type(reason).__name__)
+        self._heard.append(reason if isinstance(reason, Exception) else str(reason))
 
 
 @contextmanager
-def _overheard() -> Iterator[list[str]]:
+def _overheard() -> Iterator[list[Exception | str]]:
     """Keep to ourselves what aiokafka logs: the reason why a broker is not to be had is only there."""
     logger = logging.getLogger("aiokafka")
-    heard: list[str] = []
+    heard: list[Exception | str] = []
     listener = _Listener(heard)
     logger.addHandler(listener)
     logger.propagate = False

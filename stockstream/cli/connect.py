@@ -7,7 +7,8 @@ import time
 
 from stockstream.adapters import connection_of, registry_of, subject_of, tick_producer, tick_schema_of
 from stockstream.broker.producer import TickProducer
-from stockstream.broker.topics import KEPT_7_DAYS, TopicSpec, ensure_topics, unreachable
+from stockstream.broker.refusal import unreachable
+from stockstream.broker.topics import KEPT_7_DAYS, TopicSpec, ensure_topics
 from stockstream.codecs import Encoder
 from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, SUBSCRIPTION_SCHEMA
 from stockstream.models.schema import AvroSchema

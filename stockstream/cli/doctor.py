@@ -11,12 +11,12 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import click
 import httpx
 
-from stockstream.adapters import connection_of, feed_of, registry_of
+from stockstream.adapters import connection_of, feed_of, registry_of, trusting
 from stockstream.broker.topics import find_topics
 from stockstream.cli.connect import subjects_of
 from stockstream.errors import InvalidInput, StockstreamError
@@ -107,12 +107,20 @@ async def _clickhouse(settings: Settings) -> str:
             raise StockstreamError("the embedded ClickHouse is not installed: pip install 'stockstream[demo]'")
         return f"embedded, {await _data_dir(Path(url.path))}"
     where = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+    login = httpx.BasicAuth(unquote(url.username), unquote(url.password or "")) if url.username else None
+    tls = trusting(settings.clickhouse_ca_file, "clickhouse_ca_file")
     try:
-        async with httpx.AsyncClient(timeout=_ATTEMPT_S) as client:
-            answer = await client.get(url._replace(path="/", query="query=SELECT%20version()").geturl())
+        async with httpx.AsyncClient(auth=login, timeout=_ATTEMPT_S, verify=tls or True) as client:
+            answer = await client.get(f"{where}/", params={"query": "SELECT version()"})
     except httpx.RequestError as error:
+        mend = "start it, or set CLICKHOUSE_URL"
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            mend = (
+                "set STOCKSTREAM_CLICKHOUSE_CA_FILE to the certificate of the authority that signed its own, and "
+                "CLICKHOUSE_URL to a name that is in it"
+            )
         raise StockstreamError(
-            f"ClickHouse does not answer at {where} ({error or type(error).__name__}): start it, or set CLICKHOUSE_URL"
+            f"ClickHouse does not answer at {where} ({error or type(error).__name__}): {mend}"
         ) from error
     text = " ".join(answer.text.split())[:200]
     if answer.status_code in (401, 403, 516) or "AUTHENTICATION_FAILED" in text:

@@ -99,6 +99,7 @@ def _set_up_logging(debug: bool) -> None:
         # Clients log each attempt of theirs; what came of it is our error, told once.
         lines.addFilter(logging.Filter("stockstream"))
         lines.addFilter(Repeats())
+    logging.getLogger("aiokafka.conn").setLevel(logging.INFO)  # below, it shows requests, and in one is the password
     logging.basicConfig(handlers=[lines], level=logging.DEBUG if debug else logging.WARNING)
 
 

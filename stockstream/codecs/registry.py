@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Awaitable
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
 from fastavro.schema import SchemaParseException
@@ -56,7 +57,8 @@ class _PooledClient(AsyncSchemaRegistryClient):
 class Registry:
     """Schemas by subject and by id.
 
-    ``url`` is the base of the interface, ``http(s)://host:port[/path]``; ``timeout_s`` bounds each step of a request.
+    ``url`` is the base of the interface, ``http(s)://[user:password@]host:port[/path]``; ``timeout_s`` bounds each step
+    of a request. ``tls`` is for servers that the usual authorities do not vouch for.
     Every method raises `RegistryUnreachable` if the registry is away, overloaded or refuses the credentials.
     """
 
@@ -67,12 +69,17 @@ class Registry:
         username: str | None = None,
         password: str | None = None,
         timeout_s: float = 5.0,
+        tls: ssl.SSLContext | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.name = urlsplit(url).netloc.rpartition("@")[2]
+        parts = urlsplit(url)
+        self.name = parts.netloc.rpartition("@")[2]
+        if username is None and parts.username:
+            username, password = unquote(parts.username), unquote(parts.password or "")
         auth = httpx.BasicAuth(username, password or "") if username else None
-        self._pool = httpx.AsyncClient(auth=auth, timeout=timeout_s, transport=transport)
-        self._client = _PooledClient(url, self._pool)
+        self._pool = httpx.AsyncClient(auth=auth, timeout=timeout_s, verify=tls or True, transport=transport)
+        # Without the password: httpx logs addresses.
+        self._client = _PooledClient(parts._replace(netloc=self.name).geturl(), self._pool)
 
     async def ensure(self, subject: str, schema: AvroSchema) -> int:
         """Return the id of ``schema`` under ``subject``, registered if it was missing.
@@ -147,9 +154,14 @@ class Registry:
         try:
             return await call
         except httpx.RequestError as error:
-            raise RegistryUnreachable(
-                f"the schema registry at {self.name} does not answer ({_brief(error)}): check SCHEMA_REGISTRY_URL"
-            ) from error
+            told = f"the schema registry at {self.name} does not answer ({_brief(error)}): check SCHEMA_REGISTRY_URL"
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                told = (
+                    f"the certificate of the schema registry at {self.name} is not trusted ({_brief(error)}): set "
+                    "STOCKSTREAM_SCHEMA_REGISTRY_CA_FILE to that of the authority that signed it, and "
+                    "SCHEMA_REGISTRY_URL to a name that is in it"
+                )
+            raise RegistryUnreachable(told) from error
         except json.JSONDecodeError as error:
             raise RegistryUnreachable(
                 f"what answers at {self.name} does not speak JSON, so is no schema registry: check SCHEMA_REGISTRY_URL"

@@ -71,9 +71,13 @@ class Settings(BaseSettings):
     kafka_sasl_username: str | None = None
     kafka_sasl_password: SecretStr | None = None
     kafka_ssl_ca_file: Path | None = None
+    kafka_ssl_cert_file: Path | None = None
+    kafka_ssl_key_file: Path | None = None
+    kafka_ssl_key_password: SecretStr | None = None
     schema_registry_url: RegistryUrl = Field(default="http://localhost:8081", repr=False)
     schema_registry_username: str | None = None
     schema_registry_password: SecretStr | None = None
+    schema_registry_ca_file: Path | None = None
     symbols: Symbols = ()
     symbols_file: Path | None = None
     ingest_enabled: bool = True
@@ -103,6 +107,7 @@ class Settings(BaseSettings):
     clickhouse_database: Database = "stockstream"
     clickhouse_user: str | None = None
     clickhouse_password: SecretStr | None = None
+    clickhouse_ca_file: Path | None = None
     tick_topics: Topics = ("yfinance", "crypto-prices", "finnhub_market", "vn-market")
     tick_schema: TickSchema = 2
     partitions: Count = 12
@@ -240,7 +245,11 @@ class Settings(BaseSettings):
             raise ValueError("clickhouse_password is set without clickhouse_user")
         if self.schema_registry_password is not None and self.schema_registry_username is None:
             raise ValueError("schema_registry_password is set without schema_registry_username")
-        return self._agree_on_sasl()
+        if self.schema_registry_username is not None and "@" in urlsplit(self.schema_registry_url).netloc:
+            raise ValueError(
+                "schema_registry_username is set, and schema_registry_url names a user too: keep one of them"
+            )
+        return self._agree_on_sasl()._agree_on_tls()
 
     def _agree_on_sasl(self) -> Self:
         sasl = (self.kafka_sasl_mechanism, self.kafka_sasl_username, self.kafka_sasl_password)
@@ -255,6 +264,21 @@ class Settings(BaseSettings):
                 f"kafka_sasl_… is set, but kafka_security_protocol={self.kafka_security_protocol} does not use it: "
                 "set SASL_SSL or SASL_PLAINTEXT"
             )
+        return self
+
+    def _agree_on_tls(self) -> Self:
+        certificates = (self.kafka_ssl_ca_file, self.kafka_ssl_cert_file, self.kafka_ssl_key_file)
+        if certificates != (None, None, None) and not self.kafka_security_protocol.endswith("SSL"):
+            raise ValueError(
+                f"kafka_ssl_… is set, but kafka_security_protocol={self.kafka_security_protocol} does not use it: "
+                "set SSL or SASL_SSL"
+            )
+        for name in ("kafka_ssl_key_file", "kafka_ssl_key_password"):
+            if getattr(self, name) is not None and self.kafka_ssl_cert_file is None:
+                raise ValueError(f"{name} is set without kafka_ssl_cert_file")
+        for server in ("schema_registry", "clickhouse"):
+            if getattr(self, f"{server}_ca_file") and not getattr(self, f"{server}_url").startswith("https:"):
+                raise ValueError(f"{server}_ca_file is set, but {server}_url does not begin with https://")
         return self
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import ssl
 import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,8 +51,9 @@ class ClickHouseSink:
 
     ``url`` is ``http://user:password@host:8123/database`` (or https), or ``chdb:///absolute/path`` for the embedded
     engine, of which a process can have one. ``database`` is used where the URL names none. ``tick_retention_days`` is
-    applied on start; 0 keeps the archive for ever. ``epoch`` counts the rebirths of the tick topics. Raises
-    `SettingsError` for a URL that is none of these.
+    applied on start; 0 keeps the archive for ever. ``epoch`` counts the rebirths of the tick topics. ``ca_file`` is a
+    PEM file with the authorities that vouch for the server, in place of the usual ones. Raises `SettingsError` for a
+    URL that is none of these.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class ClickHouseSink:
         database: str = "stockstream",
         tick_retention_days: int = 0,
         epoch: int = 0,
+        ca_file: str | None = None,
         connect_timeout_s: float = 3.0,
         send_receive_timeout_s: float = 15.0,
     ) -> None:
@@ -70,6 +73,7 @@ class ClickHouseSink:
         self._name = quoted(self._database)
         self._tick_retention_days = tick_retention_days
         self._epoch = epoch
+        self._ca_file = ca_file
         self._connect_timeout_s = connect_timeout_s
         self._send_receive_timeout_s = send_receive_timeout_s
         # On the way to another machine bytes are dear, within one they are not.
@@ -195,6 +199,7 @@ class ClickHouseSink:
             username=unquote(self._url.username) if self._url.username else None,
             password=unquote(self._url.password or ""),
             settings=_SETTINGS,
+            ca_cert=self._ca_file,
             query_retries=0,
             dedicated_pool=True,
             autogenerate_session_id=False,
@@ -255,6 +260,11 @@ def _root(error: BaseException) -> OSError | None:
 
 
 def _advice(error: BaseException) -> str:
+    if isinstance(_root(error), ssl.SSLCertVerificationError):
+        return (
+            "; set STOCKSTREAM_CLICKHOUSE_CA_FILE to the certificate of the authority that signed it, and "
+            "CLICKHOUSE_URL to a name that is in it"
+        )
     if _root(error) is not None:
         return "; start it, or set CLICKHOUSE_URL"
     if getattr(error, "code", None) in _LOGIN_CODES:

@@ -39,6 +39,8 @@ class KafkaCluster:
     Topics are not created by mere use. ``settings`` are added to every broker's properties.
     """
 
+    _format_options: Sequence[str] = ()
+
     def __init__(self, libs: Path, brokers: int = 1, settings: Mapping[str, str] | None = None) -> None:
         self._root = Path(tempfile.mkdtemp(prefix="stockstream-kafka-"))
         self._command = [java(), *_JVM, "-cp", f"{libs}/*"]
@@ -161,7 +163,7 @@ class KafkaCluster:
         }
 
     def _format(self) -> None:
-        tool = [*self._command, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c"]
+        tool = [*self._command, "kafka.tools.StorageTool", "format", *self._format_options, "-t", _CLUSTER_ID, "-c"]
         jobs = [
             subprocess.Popen(
                 [*tool, str(self._root / f"broker-{i}.properties")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -11,8 +11,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from stockstream.broker.connection import Connection
+from stockstream.broker.refusal import unreachable
 from stockstream.broker.snapshot import open_snapshot, topics_now
-from stockstream.broker.topics import unreachable
 from stockstream.cli.dead_letters.advice import Outlook
 from stockstream.cli.dead_letters.letters import Filter, Letter, Place, read_letters
 from stockstream.cli.ending import Ending

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -173,3 +174,13 @@ async def test_close_closes_the_connections() -> None:
     await ours.close()
     with pytest.raises(RuntimeError):
         await ours.ping()
+
+
+async def test_a_login_in_the_address_is_used_and_not_part_of_it() -> None:
+    server = FakeServer()
+    client = Registry("http://app:hid%2Fden@registry.test/base", transport=httpx.MockTransport(server))
+    await client.check("yfinance-value", TICK_SCHEMA_V2)
+    assert client.name == "registry.test"
+    for request in server.requests:
+        assert request.headers["Authorization"] == "Basic " + base64.b64encode(b"app:hid/den").decode()
+        assert str(request.url).startswith("http://registry.test/base/")  # what httpx would log

@@ -201,6 +201,13 @@ def test_a_malformed_value_in_the_file_names_the_file() -> None:
         ('clickhouse_password = "x"', "clickhouse_user"),
         ('clickhouse_user = "x"\nclickhouse_url = "http://y:z@host"', "keep one"),
         ('schema_registry_password = "x"', "schema_registry_username"),
+        ('schema_registry_username = "x"\nschema_registry_url = "http://y:z@host"', "keep one"),
+        ('schema_registry_ca_file = "ca.pem"', "https://"),
+        ('clickhouse_ca_file = "ca.pem"\nclickhouse_url = "chdb:///data"', "https://"),
+        ('kafka_ssl_ca_file = "ca.pem"', "SASL_SSL"),
+        ('kafka_ssl_cert_file = "me.pem"\nkafka_security_protocol = "PLAINTEXT"', "does not use it"),
+        ('kafka_ssl_key_file = "me.key"\nkafka_security_protocol = "SSL"', "without kafka_ssl_cert_file"),
+        ('kafka_ssl_key_password = "x"', "without kafka_ssl_cert_file"),
         ('finnhub_url = "wss://ws.finnhub.io?token=hush"', "FINNHUB_API_TOKEN"),
     ],
 )
@@ -213,6 +220,9 @@ SECRETS = {
     "FINNHUB_API_TOKEN": "hu/sh",
     "SSI_CONSUMER_ID": "hu/sh",
     "SSI_CONSUMER_SECRET": "hu/sh",
+    "KAFKA_SECURITY_PROTOCOL": "SSL",
+    "KAFKA_SSL_CERT_FILE": "me.pem",
+    "KAFKA_SSL_KEY_PASSWORD": "hu/sh",
     "SCHEMA_REGISTRY_URL": "http://me:hu%2fsh@registry.test",
 }
 
