@@ -7,7 +7,7 @@ set -euo pipefail
 have() {
     case $1 in
         mvn) command -v mvn >/dev/null ;;
-        chromium) command -v chromium >/dev/null ;;
+        chromium | openssl) command -v "$1" >/dev/null ;;
         venv) "${2:-python3}" -c 'import ensurepip, venv' 2>/dev/null ;;
     esac
 }
@@ -15,6 +15,7 @@ have() {
 case $1 in
     mvn) packages=(maven) ;;
     chromium) packages=(chromium fonts-dejavu-core) ;;
+    openssl) packages=(openssl) ;;
     venv) packages=(python3-venv) ;;
     *) echo "need.sh: unknown tool: $1" >&2; exit 2 ;;
 esac
