@@ -14,6 +14,7 @@ FETCHED := $(SERVERS)/fetched-$(call stamp,tools/servers/pom.xml)
 
 setup: $(INSTALLED) servers
 	@tools/need.sh chromium
+	@tools/need.sh openssl
 
 servers: $(FETCHED)
 

@@ -8,6 +8,7 @@ have() {
     case $1 in
         mvn) command -v mvn >/dev/null ;;
         chromium) command -v chromium >/dev/null ;;
+        openssl) command -v openssl >/dev/null ;;
         venv) "${2:-python3}" -c 'import ensurepip, venv' 2>/dev/null ;;
     esac
 }
@@ -15,6 +16,7 @@ have() {
 case $1 in
     mvn) packages=(maven) ;;
     chromium) packages=(chromium fonts-dejavu-core) ;;
+    openssl) packages=(openssl) ;;
     venv) packages=(python3-venv) ;;
     *) echo "need.sh: unknown tool: $1" >&2; exit 2 ;;
 esac
