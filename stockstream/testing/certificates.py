@@ -65,7 +65,7 @@ class Authority:
     def _openssl(self, name: str, names: Sequence[str], command: str, *arguments: str) -> None:
         openssl = shutil.which("openssl")
         if openssl is None:
-            raise FileNotFoundError("there is no command openssl: install it")
+            raise FileNotFoundError("there is no command openssl: run `make setup`, or install it")
         config = self._folder / f"{name}.cnf"
         config.write_text(_CONFIG.format(names=", ".join(names) or "DNS:nobody"))
         place = "-extfile" if command == "x509" else "-config"
