@@ -129,6 +129,13 @@ def test_only_the_symbol_s_newest_window_makes_a_tick_expired_and_one_far_tick_i
     assert len(rows) == 2 + 1  # up to what closes and expires it, and one beyond
 
 
+def test_a_candle_is_told_though_the_workers_keep_it_no_longer() -> None:
+    later = [trade(after_ms) for after_ms in (MINUTE_MS, 2 * MINUTE_MS, DAY_MS + 59_000)]
+    fold = folded(stamped(trade(0)), stamped(*later, first=1), stamped(trade(2 * DAY_MS), first=4))
+    assert fold.volume == "1"
+    assert list(fold.edges()) == ["open", "high", "low", "close"]
+
+
 def test_columns_are_told_as_ticks_are() -> None:
     ticks = [
         trade(-1),
