@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.partitioner import murmur2
 
 from stockstream.broker.connection import Connection
 from stockstream.broker.refusal import refused, unreachable
@@ -58,6 +60,22 @@ async def find_topics(connection: Connection) -> dict[str, int]:
     """The partition counts of all topics; raises `BrokerUnreachable` or `BrokerRefused` within some seconds."""
     async with _admin(connection) as (_, found):
         return found
+
+
+async def retention_of(connection: Connection, topic: str) -> int | None:
+    """How long ``topic`` keeps a record, ms; -1 is for ever, None that the brokers do not say. Raises as above."""
+    async with _admin(connection) as (admin, _):
+        replies = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    for entries in (resource[4] for reply in replies for resource in reply.resources):
+        for name, value, *_ in entries:
+            if name == "retention.ms" and value is not None:
+                return int(value)
+    return None
+
+
+def key_partition(key: bytes, partitions: int) -> int:
+    """The partition of a key by murmur2, the partitioner of all our producers."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 @asynccontextmanager

@@ -1,15 +1,20 @@
-"""Our candles beside those that a venue makes itself: what differs, and how many do."""
+"""Our candles beside those that a venue makes itself, or that are stored: what differs, and how many do."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from stockstream.cli.candles import shortest_decimal
 from stockstream.models import Candle
 from stockstream.sources.contract import VenueCandle
 
 _FIELDS = ("open", "high", "low", "close", "volume", "trades")
+_STORED = tuple(
+    each.name for each in fields(Candle) if each.name not in ("symbol", "interval", "session", "window_start")
+)
+_VWAP_TOLERANCE = 1e-12
 _NONE = "none"
 
 
@@ -69,6 +74,30 @@ class Comparison:
         self.different += bool(found)
         self.marked += bool(found) and (ours.partial or ours.gap)
         return found
+
+
+def differences(start_ms: int, ours: Candle | None, theirs: Candle | None) -> list[Difference]:
+    """What differs between two states of one candle, in every field; vwap may by what its sums are rounded to."""
+    if ours is None or theirs is None:
+        return [] if ours is theirs else [Difference(start_ms, "candle", _trades(ours), _trades(theirs))]
+    pairs = [(field, getattr(ours, field), getattr(theirs, field)) for field in _STORED]
+    return [
+        Difference(start_ms, field, _shown(mine), _shown(its))
+        for field, mine, its in pairs
+        if not _same(field, mine, its)
+    ]
+
+
+def _same(field: str, ours: object, theirs: object) -> bool:
+    if field == "vwap" and isinstance(ours, float) and isinstance(theirs, float):
+        return math.isclose(ours, theirs, rel_tol=_VWAP_TOLERANCE)
+    return ours == theirs
+
+
+def _shown(value: object) -> str:
+    if value is None or isinstance(value, float):
+        return _text(value)
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def _trades(candle: Candle | VenueCandle | None) -> str:

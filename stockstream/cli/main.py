@@ -20,6 +20,7 @@ COMMANDS = (
     "dead-letters",
     "demo",
     "doctor",
+    "explain",
     "produce",
     "replay",
     "schema",

@@ -20,6 +20,7 @@ from stockstream.broker.follower import TopicFollower
 from stockstream.broker.sender import Sender
 from stockstream.broker.topics import ensure_topics, find_topics
 from stockstream.cli.connect import now_ms
+from stockstream.cli.text import aligned
 from stockstream.codecs import Decoder, Encoder
 from stockstream.errors import InvalidInput, SettingsError, Unreachable
 from stockstream.models import SUBSCRIPTION_SCHEMA, Subscription, check_symbol
@@ -96,10 +97,8 @@ async def _list(settings: Settings) -> None:
     async with _subscriptions(settings) as subscriptions:
         watched = [subscriptions.watched[symbol] for symbol in sorted(subscriptions.watched)]
     rows = [(each.symbol, each.source, _utc(each.since), each.added_by) for each in watched]
-    table = [("symbol", "source", "since", "added by"), *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    for row in table:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    for line in aligned([("symbol", "source", "since", "added by"), *rows]):
+        click.echo(line)
 
 
 async def _check_topic(settings: Settings) -> None:

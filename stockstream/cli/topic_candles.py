@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import aclosing
 
 import numpy as np
 
-from stockstream.adapters import connection_of, policy_of, registry_of
-from stockstream.agents.intake import Intake, take_in
-from stockstream.broker.snapshot import open_snapshot
-from stockstream.cli.progress import progress
+from stockstream.adapters import policy_of
+from stockstream.agents.intake import Intake
 from stockstream.cli.times import Span
-from stockstream.codecs import TickDecoder
-from stockstream.codecs.impatient import Impatient
+from stockstream.cli.topic_ticks import in_log_since_ms, read_ticks
 from stockstream.core.offline import OfflineEngine
 from stockstream.models import Tick, Verdict
-from stockstream.models.records import Records
 from stockstream.models.tick import CONTROLS
 from stockstream.settings import Settings
-
-_CLOCK_SKEW_MS = 60_000
 
 
 async def fold_topic(
@@ -29,25 +24,14 @@ async def fold_topic(
 
     Judged as a worker with these settings does. What is no tick is counted in the engine's ``verdicts``. The log is
     read from the record that it took at the beginning of the first trading date, less what clocks may differ by, to its
-    ends at the start: an event is never in the log before it happens, but may come there any time later. Raises
-    `InvalidInput` for a missing topic, `BrokerUnreachable`, and `StockstreamError` where a registry is needed and away.
+    ends at the start: an event is never in the log before it happens, but may come there any time later. Raises as
+    `read_ticks` does.
     """
     engine = OfflineEngine(policy_of(settings))
-    registry = registry_of(settings)
-    decoder = TickDecoder(Impatient(registry))
-    first_ms, skew_ms = span.first_ms, settings.future_tolerance_s * 1000 + _CLOCK_SKEW_MS
-    try:
-        async with open_snapshot(
-            connection_of(settings), topic, since_ms=None if first_ms is None else first_ms - skew_ms
-        ) as snapshot:
-            with progress(f"reading {topic}", snapshot.total) as told:
-                async for fetched in snapshot.batches():
-                    records = Records.of(fetched)
-                    await decoder.prepare(records)
-                    _fold(engine, take_in(records, decoder, 0), span, symbols)
-                    told(snapshot.done)
-    finally:
-        await registry.close()
+    since_ms = None if span.first_ms is None else in_log_since_ms(settings, span.first_ms)
+    async with aclosing(read_ticks(settings, topic, since_ms=since_ms)) as taken:
+        async for _, intake in taken:
+            _fold(engine, intake, span, symbols)
     engine.finish()
     return engine
 

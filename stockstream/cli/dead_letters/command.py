@@ -17,7 +17,8 @@ from stockstream.cli.columns import parse_symbol
 from stockstream.cli.dead_letters.advice import ADVICE, Outlook
 from stockstream.cli.dead_letters.letters import Filter, Letter, Place, read_letters
 from stockstream.cli.dead_letters.replay import Plan, plan_replay, send
-from stockstream.cli.dead_letters.show import describe, json_line, plain, table
+from stockstream.cli.dead_letters.show import describe, json_line, table
+from stockstream.cli.text import plain
 from stockstream.cli.times import parse_time_option
 from stockstream.codecs import BadRecord
 from stockstream.errors import InvalidInput, StockstreamError

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from stockstream.broker.connection import Connection
 from stockstream.broker.refusal import unreachable
 from stockstream.broker.snapshot import open_snapshot, topics_now
+from stockstream.broker.topics import key_partition
 from stockstream.cli.dead_letters.advice import Outlook
 from stockstream.cli.dead_letters.letters import Filter, Letter, Place, read_letters
 from stockstream.cli.ending import Ending
@@ -117,7 +117,7 @@ def _partition(letter: Letter, partitions: int) -> int:
     """The one that its key fell on, whatever partitioner its producer had; by ours where that is gone."""
     if 0 <= letter.origin.partition < partitions:
         return letter.origin.partition
-    return int(murmur2(letter.key or b"") & 0x7FFFFFFF) % partitions
+    return key_partition(letter.key or b"", partitions)
 
 
 async def _replayed(connection: Connection, found: Mapping[str, int], letters: Iterable[Letter]) -> set[_Identity]:

@@ -8,16 +8,12 @@ from dataclasses import asdict
 
 from stockstream.cli.dead_letters.advice import advice
 from stockstream.cli.dead_letters.letters import Letter
+from stockstream.cli.text import aligned, plain
 from stockstream.models import Candle, Tick
 from stockstream.web.times import rfc3339
 
 _LINE_BYTES = 16
 _SHOWN_BYTES = 4096
-
-
-def plain(text: str) -> str:
-    """``text`` without anything that a terminal acts upon."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def table(letters: Sequence[Letter]) -> Iterator[str]:
@@ -26,9 +22,7 @@ def table(letters: Sequence[Letter]) -> Iterator[str]:
     for letter in letters:
         texts = (str(letter.origin), letter.symbol or "-", letter.reason, letter.error)
         rows.append((rfc3339(letter.put_away_ms), *map(plain, texts)))
-    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
-    for row in rows:
-        yield "  ".join([*(text.ljust(width) for text, width in zip(row[:-1], widths, strict=True)), row[-1]])
+    return aligned(rows)
 
 
 def json_line(letter: Letter) -> str:

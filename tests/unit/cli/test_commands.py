@@ -165,6 +165,33 @@ def test_compare_says_what_it_cannot_compare(arguments: tuple[str, ...], said: s
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("AAPL",), "START"),
+        (("AAPL", "yesterday"), "is no time"),
+        (("two words", "2025-11-17"), "two words"),
+        (("NOWHERE:A", "2025-11-17"), "--topic says where its ticks are"),
+        (("SIM:A", "2025-11-17"), "whose topic sim is not read here"),
+        (("AAPL", "2025-11-17", "--interval", "1h"), "1h"),
+        (("AAPL", "2025-11-17", "--from", "then"), "is no time"),
+    ],
+)
+def test_explain_says_what_it_cannot_explain(arguments: tuple[str, ...], said: str) -> None:
+    result = run("explain", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.timeout(30)
+def test_explain_without_a_broker_is_one_line() -> None:
+    result = run("explain", "AAPL", "2025-11-17")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "KAFKA_BOOTSTRAP_SERVERS" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 @pytest.mark.timeout(10)
 def test_compare_says_that_clickhouse_is_away() -> None:
     result = run("compare", "BINANCE:BTCUSDT", "--from", "2025-11-17", "--to", "2025-11-18")
