@@ -92,7 +92,7 @@ async def test_candles_of_the_engine_are_the_venue_s_own(
     told = f"{count:,} compared, {count:,} equal, 0 different, 0 missing here, 0 missing at binance"
     assert (result.exit_code, result.output) == (0, f"{SYMBOL} {interval}: {told}\n")
     assert count == 2 if interval == "1d" else windows * 0.3 < count < windows
-    assert venue.doorkeeper.used == 2 * -(-windows // 1000)
+    assert venue.doorkeeper.weighed == 2 * -(-windows // 1000)
 
 
 async def test_whatever_differs_is_found_and_fails(

@@ -55,7 +55,9 @@ async def test_partitions_and_times_bound_it(cluster: KafkaCluster, connection: 
 
 
 async def test_a_broker_that_stops_answering_ends_it(cluster: KafkaCluster, connection: Connection) -> None:
-    async with open_snapshot(connection, "numbers", stall_s=3) as snapshot:
+    cluster.topics.create("large", 1)  # a fetch brings one record of it, and the next is asked for when that was taken
+    cluster.topics.produce("large", [(b"key", b"x" * 900_000)] * 6)
+    async with open_snapshot(connection, "large", stall_s=3) as snapshot:
         cluster.pause(0)
         try:
             with pytest.raises(

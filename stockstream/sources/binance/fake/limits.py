@@ -56,10 +56,14 @@ class Counter:
 
 @dataclass(slots=True)
 class Doorkeeper:
-    """One address's weight, and its ban if it went on asking after it was told not to."""
+    """One address's weight, and its ban if it went on asking after it was told not to.
+
+    ``used`` is the weight of the requests of this ``minute``, ``weighed`` that of all.
+    """
 
     limits: Limits
     used: int = 0
+    weighed: int = 0
     minute: int = 0
     refusals: int = 0
     bans: int = 0
@@ -84,6 +88,7 @@ class Doorkeeper:
         if int(now_s // 60) != self.minute:
             self.minute, self.used, self.refusals = int(now_s // 60), 0, 0
         self.used += weight
+        self.weighed += weight
         if self.used <= self.limits.weight_per_minute:
             return 200, 0.0
         self.refusals += 1

@@ -242,7 +242,7 @@ async def test_the_klines_are_those_of_the_tape(interval: str) -> None:
         first_ms = made[0].time_ms // length_ms * length_ms
         starts_ms = list(range(first_ms, market.now_ms + 1, length_ms))
         assert [candle.window_start for candle in found] == starts_ms
-        assert fake.doorkeeper.used == 2 * -(-len(starts_ms) // 1000)
+        assert fake.doorkeeper.weighed == 2 * -(-len(starts_ms) // 1000)
         traded = [candle for candle in found if candle.trades]
         assert traded == [counted(made, interval, candle.window_start) for candle in traded]
         assert sum(candle.trades for candle in traded) == len(made)
@@ -347,7 +347,7 @@ async def test_the_ticker_tells_what_has_changed(market: Market) -> None:
     assert await ticker.ticks(symbols, lambda: market.now_ms) == []
     market.pass_(HOUR_MS)
     assert len(await ticker.ticks(symbols, lambda: market.now_ms)) == 2
-    assert market.fake.doorkeeper.used == 6
+    assert market.fake.doorkeeper.weighed == 6
     await ticker.close()
 
 
