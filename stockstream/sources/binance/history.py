@@ -11,7 +11,7 @@ from stockstream.core.interval import INTERVALS_MS
 from stockstream.errors import BadMessage, HistoryFailed, RequestFailed
 from stockstream.models import Tick
 from stockstream.sources.binance.feed import BinanceFeed
-from stockstream.sources.binance.parse import NAME, PREFIX, past_trade, venue_candle
+from stockstream.sources.binance.parse import NAME, PREFIX, first_trade_id, past_trade, venue_candle
 from stockstream.sources.binance.rest import AGGREGATES, KLINES, PAST_TRADES, URL, client
 from stockstream.sources.contract import VenueCandle
 from stockstream.sources.limits import Sleep
@@ -39,19 +39,28 @@ class BinanceHistory:
         self._sleep = sleep
 
     async def trades(self, symbol: str, from_ms: int, until_ms: int) -> AsyncIterator[list[Tick]]:
-        """All trades of ``[from_ms, until_ms]``, ascending, a page at a time; raises `HistoryFailed`."""
+        """All trades of ``[from_ms, until_ms]``, ascending, a page at a time; raises `HistoryFailed`.
+
+        Also where ids are missing: who repairs a hole by these trades must not take a part of them for all.
+        """
         name = symbol.removeprefix(PREFIX)
-        first = await self._rows("aggTrades", {"symbol": name, "startTime": from_ms, "limit": 1}, AGGREGATES)
-        next_id = first[0].get("f") if first and isinstance(first[0], dict) else None
-        while isinstance(next_id, int):
+        rows = await self._rows("aggTrades", {"symbol": name, "startTime": from_ms, "limit": 1}, AGGREGATES)
+        begins = _read(symbol, rows, first_trade_id)
+        if not begins:
+            return
+        next_id = begins[0]
+        while True:
             query: dict[str, str | int] = {"symbol": name, "fromId": next_id, "limit": _PAGE}
             rows = await self._rows("historicalTrades", query, PAST_TRADES)
             page = _read(symbol, rows, lambda row: past_trade(symbol, row))
+            is_promised = next_id == begins[0]
+            if [tick.trade_id for tick in page] != [*range(next_id, next_id + len(page))] or (is_promised and not page):
+                raise HistoryFailed(f"Binance's history of {symbol} lacks trades from id {next_id} on")
             if found := [tick for tick in page if from_ms <= tick.event_time <= until_ms]:
                 yield found
             if len(page) < _PAGE or page[-1].event_time > until_ms:
                 return
-            next_id = page[-1].trade_id + 1
+            next_id += len(page)
 
     async def candles(
         self, symbol: str, interval: str, from_ms: int, until_ms: int

@@ -79,6 +79,14 @@ def past_trade(symbol: str, row: Mapping[str, Any]) -> Tick:
         raise BadMessage(f"no past trade: {shown(row)} ({error})") from error
 
 
+def first_trade_id(row: Mapping[str, Any]) -> int:
+    """The id of the first trade that a row of ``aggTrades`` is made of; raises `BadMessage` only."""
+    try:
+        return _whole(row["f"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise BadMessage(f"no aggregate of trades: {shown(row)} ({error})") from error
+
+
 def venue_candle(interval: str, row: Any) -> VenueCandle:
     """A row of ``klines``; raises `BadMessage` only."""
     try:

@@ -189,6 +189,59 @@ async def test_the_history_is_the_tape(market: Market) -> None:
     await history.close()
 
 
+def past_row(trade_id: int) -> dict[str, object]:
+    return {"id": trade_id, "price": "1", "qty": "2", "time": START_MS}
+
+
+def given(monkeypatch: pytest.MonkeyPatch, aggregates: object, *pages: object) -> None:
+    """Have the fake answer with these rows instead of its tape's."""
+    left = iter(pages)
+    monkeypatch.setattr(MarketData, "answer", lambda _, path, __: (200, aggregates if "agg" in path else next(left)))
+
+
+@pytest.mark.parametrize("aggregates", [[{}], [["x"]], [{"f": "5"}], [{"f": None}], [{"f": True}]])
+async def test_a_history_that_does_not_say_where_it_begins_fails(
+    market: Market, monkeypatch: pytest.MonkeyPatch, aggregates: object
+) -> None:
+    given(monkeypatch, aggregates, [past_row(5)])
+    history = BinanceHistory(market.fake.rest_url)
+    with pytest.raises(HistoryFailed, match="cannot be read"):
+        await past(history, "BINANCE:BTCUSDT", START_MS, START_MS)
+    await history.close()
+
+
+PAGE = [past_row(number) for number in range(5, 1005)]
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [[]],
+        [[past_row(6)]],
+        [[past_row(5), past_row(9)]],
+        [[past_row(5), past_row(5)]],
+        [PAGE, [past_row(1006)]],
+        [PAGE[:500] + PAGE[501:]],
+    ],
+)
+async def test_a_history_with_trades_missing_fails(
+    market: Market, monkeypatch: pytest.MonkeyPatch, pages: list[object]
+) -> None:
+    """Else the hole that it shall repair would be told as repaired."""
+    given(monkeypatch, [{"f": 5}], *pages)
+    history = BinanceHistory(market.fake.rest_url)
+    with pytest.raises(HistoryFailed, match="lacks trades from id"):
+        await past(history, "BINANCE:BTCUSDT", START_MS, START_MS)
+    await history.close()
+
+
+async def test_a_history_may_end_with_a_page(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, [{"f": 5}], PAGE, [])
+    history = BinanceHistory(market.fake.rest_url)
+    assert len(await past(history, "BINANCE:BTCUSDT", START_MS, START_MS)) == 1000
+    await history.close()
+
+
 async def test_a_history_that_is_not_given_says_why(market: Market) -> None:
     history = BinanceHistory(market.fake.rest_url)
     with pytest.raises(HistoryFailed, match="Invalid symbol"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from stockstream.errors import BadMessage
 from stockstream.models import Tick
 from stockstream.sources.binance.feed import BinanceFeed
-from stockstream.sources.binance.parse import past_trade, ticker_quote, venue_candle
+from stockstream.sources.binance.parse import first_trade_id, past_trade, ticker_quote, venue_candle
 from stockstream.sources.contract import Notice, VenueCandle
 
 PAYLOADS: dict[str, Any] = json.loads(
@@ -135,6 +136,12 @@ def test_rows_of_past_trades_raise_nothing_else(changed: dict[str, Any]) -> None
     except BadMessage:
         return
     assert trade.kind == "trade"
+
+
+@given(JSON)
+def test_rows_of_aggregates_raise_nothing_else(row: Any) -> None:
+    with suppress(BadMessage):
+        assert isinstance(first_trade_id(row), int)
 
 
 @given(st.dictionaries(st.integers(0, 11), JSON), st.integers(0, 12))
