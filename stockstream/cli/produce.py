@@ -53,7 +53,7 @@ def command(
         if source != "sim" or url is not None:
             raise click.UsageError("--seed and --ticks-per-s are of sim, and in place of --url")
         url = url_of(seed=seed, ticks_per_s=ticks_per_s)
-    wanted = _owned(venue, _wanted(settings, symbols, symbols_file))
+    wanted = _wanted(settings, venue, symbols, symbols_file)
     logging.getLogger("stockstream").setLevel(logging.INFO)
     feeds = _feeds(settings, venue, len(wanted), url)
     work = _produce(settings, venue, wanted, feeds, report_every or settings.report_interval_s)
@@ -62,25 +62,23 @@ def command(
     click.get_current_context().exit(code)
 
 
-def _wanted(settings: Settings, listed: str | None, path: str | None) -> list[str]:
+def _wanted(settings: Settings, venue: Source, listed: str | None, path: str | None) -> list[str]:
+    """The symbols to produce: those named here, which must be the venue's, or the venue's among the settings'."""
     if listed is not None and path is not None:
         raise click.UsageError("--symbols and --symbols-file are both given: keep one")
-    if path is not None:
-        names = list(read_symbols(Path(path)))
-    else:
-        names = list(settings.all_symbols()) if listed is None else split(listed)
-    found = list(dict.fromkeys(names))
+    named = read_symbols(Path(path)) if path is not None else None if listed is None else split(listed)
+    owners = {symbol: source_of(symbol) for symbol in (settings.all_symbols() if named is None else named)}
+    others = [symbol for symbol, owner in owners.items() if owner is not venue]
+    if others and named is not None:
+        owner = owners[others[0]]
+        raise InvalidInput(f"{others[0]} belongs to {owner.name}, not to {venue.name}: produce it with that source")
+    found = [symbol for symbol, owner in owners.items() if owner is venue]
     if not found:
-        raise SettingsError("no symbols to subscribe: set SYMBOLS=AAPL,BTC-USD or give --symbols or --symbols-file")
+        example = "AAPL,BTC-USD" if venue.name == "yahoo" else f"{venue.name.upper()}:…"
+        raise SettingsError(
+            f"no symbols of {venue.name} to subscribe: set SYMBOLS={example} or give --symbols or --symbols-file"
+        )
     return found
-
-
-def _owned(venue: Source, symbols: Sequence[str]) -> list[str]:
-    for symbol in symbols:
-        owner = source_of(symbol)
-        if owner is not venue:
-            raise InvalidInput(f"{symbol} belongs to {owner.name}, not to {venue.name}: produce it with that source")
-    return list(symbols)
 
 
 def _feeds(settings: Settings, venue: Source, symbols: int, url: str | None) -> list[Feed]:

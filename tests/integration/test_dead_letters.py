@@ -153,7 +153,9 @@ def test_a_letter_is_shown_whole_with_what_to_do(system: System, monkeypatch: py
     assert "\x1b" not in "".join(shown.values())
     assert "00 ff ff ff ff 01 02 72 65 73 74" in "".join(shown.values())
     assert run("show", f"{system.topic('yfinance')}-0-999999").exit_code == 1
-    assert "TOPIC-PARTITION-OFFSET" in run("show", "rubbish").stderr
+    rubbish = run("show", "rubbish")
+    assert rubbish.exit_code == 2
+    assert "TOPIC-PARTITION-OFFSET" in rubbish.stderr
     monkeypatch.setenv("SCHEMA_REGISTRY_URL", "http://127.0.0.1:9")
     away = run("show", place)
     assert away.exit_code == 0

@@ -94,12 +94,19 @@ async def _listed(
     return counts, [letter for _, _, letter in sorted(newest, key=lambda each: each[:2], reverse=True)]
 
 
+def _parse_place(ctx: click.Context, parameter: click.Parameter, text: str) -> Place:
+    try:
+        return Place.of(text)
+    except InvalidInput as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @command.command()
-@click.argument("place")
-def show(place: str) -> None:
+@click.argument("place", callback=_parse_place)
+def show(place: Place) -> None:
     """Show all of a letter: PLACE is TOPIC-PARTITION-OFFSET of the record, as `list` tells it, or of the letter."""
     settings = Settings.load()
-    for line in asyncio.run(_shown(settings, Place.of(place))):
+    for line in asyncio.run(_shown(settings, place)):
         click.echo(line)
 
 

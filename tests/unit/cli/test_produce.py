@@ -25,8 +25,17 @@ def test_without_symbols_one_line_says_what_to_do() -> None:
     result = run("yahoo")
     assert result.exit_code == 2
     assert result.stderr == (
-        "stockstream: no symbols to subscribe: set SYMBOLS=AAPL,BTC-USD or give --symbols or --symbols-file\n"
+        "stockstream: no symbols of yahoo to subscribe: set SYMBOLS=AAPL,BTC-USD or give --symbols or --symbols-file\n"
     )
+
+
+def test_of_the_settings_symbols_each_source_takes_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYMBOLS", "AAPL,SIM:A")
+    for source in ("yahoo", "sim"):
+        assert "no Kafka broker answers" in run(source).stderr
+    result = run("binance")
+    assert result.exit_code == 2
+    assert "no symbols of binance to subscribe: set SYMBOLS=BINANCE:…" in result.stderr
 
 
 def test_an_empty_list_of_symbols_is_none() -> None:
