@@ -7,8 +7,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Awaitable
-from contextlib import suppress
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -21,8 +20,8 @@ from stockstream.broker.topics import find_topics
 from stockstream.cli.connect import subjects_of
 from stockstream.errors import InvalidInput, StockstreamError
 from stockstream.settings import Settings
-from stockstream.sources.catalog import source_of
-from stockstream.sources.contract import Feed, Guarded, NotAdmitted
+from stockstream.sources.catalog import SOURCES, Source, source_of
+from stockstream.sources.contract import Guarded, NotAdmitted
 
 _PATIENCE_S = 8.0
 _ATTEMPT_S = 5.0
@@ -58,7 +57,7 @@ async def examine(settings: Settings) -> list[Finding]:
         "schema registry": _registry(settings),
         "ClickHouse": _clickhouse(settings),
         "data directory": _data_dir(settings.data_dir),
-        **_keys(settings),
+        **_sources(settings),
     }
     return list(await asyncio.gather(*(_checked(name, work) for name, work in checks.items())))
 
@@ -130,22 +129,37 @@ async def _clickhouse(settings: Settings) -> str:
     return f"{where}, version {text}"
 
 
-def _keys(settings: Settings) -> dict[str, Awaitable[str]]:
-    """A check of each source with symbols in the settings that asks for credentials."""
-    feeds: dict[str, Feed] = {}
+def _sources(settings: Settings) -> dict[str, Awaitable[str]]:
+    """A check of each source with symbols in the settings, and of those that are of none."""
+    symbols: dict[str, list[str]] = {}
+    strays: list[str] = []
     for symbol in settings.all_symbols():
-        with suppress(InvalidInput):  # a symbol of no source is told by what is to watch it
-            source = source_of(symbol)
-            feeds[source.name] = feeds.get(source.name) or feed_of(settings, source)
-    return {f"{name}'s key": _key(feed) for name, feed in feeds.items() if isinstance(feed, Guarded)}
+        try:
+            symbols.setdefault(source_of(symbol).name, []).append(symbol)
+        except InvalidInput as error:
+            strays.append(str(error))
+    checks: dict[str, Awaitable[str]] = {
+        f"source {name}": _source(settings, SOURCES[name], len(some)) for name, some in symbols.items()
+    }
+    return checks | ({"symbols": _stray(strays)} if strays else {})
 
 
-async def _key(feed: Guarded) -> str:
+async def _source(settings: Settings, source: Source, symbols: int) -> str:
+    feed = feed_of(settings, source)
+    if source.topic not in settings.tick_topics:
+        raise StockstreamError(f"its topic {source.topic} is not read: add it to STOCKSTREAM_TICK_TOPICS")
+    told = f"{symbols:,} symbol{'' if symbols == 1 else 's'}"
+    if not isinstance(feed, Guarded):
+        return told
     try:
         await feed.locate()
     except NotAdmitted as error:
         raise StockstreamError(str(error)) from error
-    return "set; no connection was tried, as one more may end those that are open"
+    return f"{told}, key set; no connection was tried, as one more may end those that are open"
+
+
+async def _stray(errors: Sequence[str]) -> str:
+    raise StockstreamError("; ".join(errors))
 
 
 async def _data_dir(path: Path) -> str:

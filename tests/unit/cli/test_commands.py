@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -81,20 +82,35 @@ def test_doctor_gives_up_on_servers_that_never_answer(monkeypatch: pytest.Monkey
     assert result.stdout.count("WRONG") == 3
 
 
+def findings() -> dict[str, str]:
+    """What doctor prints, by the name of the check."""
+    return {re.split(r" {2,}", line)[0]: line for line in run("doctor").stdout.splitlines()}
+
+
 def test_doctor_says_where_to_get_a_key_that_a_symbol_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYMBOLS", "AAPL,FINNHUB:AAPL,SSI:VCB,NOWHERE:X")
     monkeypatch.delenv("FINNHUB_API_TOKEN", raising=False)
     monkeypatch.delenv("SSI_CONSUMER_ID", raising=False)
-    lines = {line.partition("'s key")[0]: line for line in run("doctor").stdout.splitlines() if "'s key" in line}
-    assert set(lines) == {"finnhub", "ssi"}
-    assert "WRONG" in lines["finnhub"]
-    assert "FINNHUB_API_TOKEN" in lines["finnhub"]
-    assert "WRONG" in lines["ssi"]
-    assert "SSI_CONSUMER_SECRET" in lines["ssi"]
+    lines = findings()
+    assert "  ok  " in lines["source yahoo"]
+    assert "WRONG" in lines["source finnhub"]
+    assert "FINNHUB_API_TOKEN" in lines["source finnhub"]
+    assert "WRONG" in lines["source ssi"]
+    assert "SSI_CONSUMER_SECRET" in lines["source ssi"]
     monkeypatch.setenv("FINNHUB_API_TOKEN", "gl4ss-k3y")
     result = run("doctor")
     assert "gl4ss-k3y" not in result.output
-    assert any(line.startswith("finnhub's key") and "  ok  " in line for line in result.stdout.splitlines())
+    assert any(line.startswith("source finnhub") and "  ok  " in line for line in result.stdout.splitlines())
+
+
+def test_doctor_finds_symbols_that_nothing_can_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYMBOLS", "NASDAQ:AAPL,SIM:A")
+    lines = findings()
+    assert "WRONG  no source for NASDAQ:AAPL" in lines["symbols"]
+    assert "WRONG  its topic sim is not read: add it to STOCKSTREAM_TICK_TOPICS" in lines["source sim"]
+    monkeypatch.setenv("STOCKSTREAM_TICK_TOPICS", "sim")
+    monkeypatch.setenv("STOCKSTREAM_SIM_URL", "sim:?seed=x")
+    assert "WRONG" in findings()["source sim"]
 
 
 def test_keys_are_shown_by_no_command(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
