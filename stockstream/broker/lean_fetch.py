@@ -8,7 +8,6 @@ long a broker may gather.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from types import FunctionType, MethodType
@@ -20,7 +19,7 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 
-from stockstream.broker.pace import AT_ONCE, AT_REST, RESTS_AFTER, Pace
+from stockstream.broker.pace import AT_ONCE, Pace
 from stockstream.broker.record_batches import read_records
 from stockstream.models.records import Records
 
@@ -47,8 +46,7 @@ def fetch_apart(consumer: Any, pace: Callable[[], Pace] | None = None) -> None:
 
     A broker answers the requests of a connection in turn: what a new owner of partitions asks first, where they begin
     and end, would each time wait for as long as brokers gather ticks. With a ``pace``, after an answer without records
-    the broker is asked for the next one `AT_ONCE`, so that it is not asked again and again for nothing, and after many
-    such answers `AT_REST`.
+    the broker is asked for the next one `AT_ONCE`, so that it is not asked again and again for nothing.
     """
     consumer._fetcher._client = _FetchClient(consumer._client, pace)
 
@@ -61,7 +59,7 @@ class _FetchClient:
     def __init__(self, client: Any, pace: Callable[[], Pace] | None) -> None:
         self._client = client
         self._pace = pace
-        self._empty: Counter[int] = Counter()
+        self._quiet: set[int] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -70,14 +68,13 @@ class _FetchClient:
         if not isinstance(request, FetchRequest):
             return await self._client.send(node_id, request, group=ConnectionGroup.DEFAULT)
         if self._pace is not None:
-            empty = self._empty[node_id]
-            pace = AT_REST if empty >= RESTS_AFTER else AT_ONCE if empty else self._pace()
+            pace = AT_ONCE if node_id in self._quiet else self._pace()
             request._min_bytes, request._max_wait_ms = pace.min_bytes, pace.max_wait_ms
         answer = await self._client.send(node_id, request, group=self._GROUP)
         if any(partition[-1] for _, partitions in answer.topics for partition in partitions):
-            self._empty[node_id] = 0
+            self._quiet.discard(node_id)
         else:
-            self._empty[node_id] += 1
+            self._quiet.add(node_id)
         return answer
 
 

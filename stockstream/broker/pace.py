@@ -27,11 +27,6 @@ AT_ONCE = Pace(1, 50)
 """For who has nothing to gather: the first tick after a rest is answered with at once. An idle partition's question
 holds up those asked after it, of the same broker, for no more than the wait."""
 
-AT_REST = Pace(1, 500)
-"""For who has asked `RESTS_AFTER` times for nothing: by then all partitions are in one question; none is held up."""
-
-RESTS_AFTER = 20
-
 _WAITS_MS = {"low": 5, "thrifty": 85}
 
 

@@ -16,7 +16,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from raw_batches import Item, batch, damaged
 
 from stockstream.broker.lean_fetch import fetch_apart, read_lean
-from stockstream.broker.pace import AT_ONCE, AT_REST, RESTS_AFTER, Pace
+from stockstream.broker.pace import AT_ONCE, Pace
 from stockstream.models.records import Records
 from stockstream.testing.wait import wait_until_async
 
@@ -178,17 +178,6 @@ async def test_a_broker_gathers_as_long_as_it_has_something_to_bring(scene: Scen
     await scene.take()
     await scene.asked(4)
     assert scene.client.paces == [pace, pace, AT_ONCE, pace]
-
-
-async def test_a_broker_that_has_long_had_nothing_is_asked_seldom_until_it_has(scene: Scene) -> None:
-    pace = Pace(1000, 4)
-    nothing: list[dict[Any, bytes]] = [{TICKS: b""}] * (RESTS_AFTER + 1)
-    scene.begin(*nothing, {TICKS: batch(0, ITEMS)}, {TICKS: b""})
-    fetch_apart(SimpleNamespace(_fetcher=scene.fetcher, _client=scene.client), lambda: pace)
-    await scene.take()
-    await scene.asked(RESTS_AFTER + 4)
-    rests = [AT_ONCE] * (RESTS_AFTER - 1) + [AT_REST] * 2
-    assert scene.client.paces == [pace, *rests, pace, AT_ONCE]
 
 
 async def test_transactions_are_not_for_lean_topics() -> None:
