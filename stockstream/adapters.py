@@ -17,6 +17,7 @@ from stockstream.broker.producer import TickProducer
 from stockstream.broker.topics import COMPACTED, TopicSpec
 from stockstream.codecs.registry import Registry
 from stockstream.core.allocation import ConnectionId
+from stockstream.core.rules import CandleRules
 from stockstream.core.verdict import Policy
 from stockstream.errors import SettingsError
 from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2, Tick
@@ -29,6 +30,7 @@ from stockstream.sources.runner import ConnectionRunner
 from stockstream.sources.trade_ids import watching_ids
 
 if TYPE_CHECKING:  # the catalog has every venue imported, which commands without a venue need not wait for
+    from stockstream.sinks.clickhouse import ClickHouseSink
     from stockstream.sources.catalog import Source
 
 
@@ -87,6 +89,19 @@ def clickhouse_ca_of(settings: Settings) -> str | None:
     return _text(settings.clickhouse_ca_file)
 
 
+def sink_of(settings: Settings) -> ClickHouseSink:
+    """ClickHouse, not connected yet, to be written to or read; close it."""
+    from stockstream.sinks.clickhouse import ClickHouseSink
+
+    return ClickHouseSink(
+        settings.clickhouse_login_url,
+        database=settings.clickhouse_database,
+        tick_retention_days=settings.tick_retention_days,
+        epoch=settings.epoch,
+        ca_file=clickhouse_ca_of(settings),
+    )
+
+
 def tick_producer(
     settings: Settings,
     connection: Connection,
@@ -117,6 +132,13 @@ def policy_of(settings: Settings) -> Policy:
         settings.accepted_lateness_s * 1000,
         settings.future_tolerance_s * 1000,
         {exchange: delay_s * 1000 for exchange, delay_s in settings.feed_delay_s.items()},
+    )
+
+
+def rules_of(settings: Settings) -> CandleRules:
+    """What decides a candle."""
+    return CandleRules(
+        policy_of(settings), int(settings.close_delay_s * 1000), settings.retention_s * 1000, settings.epoch
     )
 
 

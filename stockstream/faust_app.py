@@ -1,4 +1,4 @@
-"""Settings turned into what a worker alone is made of: the Faust app, the sink, the rules."""
+"""Settings turned into what a worker alone is made of: the Faust app."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 
 import faust
 
-from stockstream.adapters import clickhouse_ca_of, connection_of, policy_of
-from stockstream.agents.partition import CandleRules
+from stockstream.adapters import connection_of
 from stockstream.broker.connection import Connection
 from stockstream.settings import Settings
-from stockstream.sinks.clickhouse import ClickHouseSink
 
 MAX_WAITING_ANSWERS = 3
 """How many answers to fetches wait for the candle agent. Beside them are the one that it works on, the one that was
@@ -63,25 +61,4 @@ def faust_app(settings: Settings, app_type: type[Any], worker_type: type[faust.W
         web_host=host,
         web_port=settings.web_port,
         Worker=worker_type,
-    )
-
-
-def sink_of(settings: Settings) -> ClickHouseSink:
-    """The sink, not connected yet."""
-    return ClickHouseSink(
-        settings.clickhouse_login_url,
-        database=settings.clickhouse_database,
-        tick_retention_days=settings.tick_retention_days,
-        epoch=settings.epoch,
-        ca_file=clickhouse_ca_of(settings),
-    )
-
-
-def rules_of(settings: Settings) -> CandleRules:
-    """What decides a candle."""
-    return CandleRules(
-        policy_of(settings),
-        int(settings.close_delay_s * 1000),
-        settings.retention_s * 1000,
-        settings.epoch,
     )

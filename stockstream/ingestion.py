@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from aiokafka.partitioner import murmur2
-
 from stockstream.adapters import feed_of, history_of, poll_of, runner_of, subject_of, subscriptions_topic, tick_producer
 from stockstream.agents import subscriptions as subscriptions_agent
 from stockstream.agents.ingest import Ingest
@@ -19,7 +17,7 @@ from stockstream.agents.liveness import Liveness
 from stockstream.agents.repair import Prospects, Repairer
 from stockstream.broker.connection import Connection
 from stockstream.broker.sender import Sender
-from stockstream.broker.topics import COMPACTED, TopicSpec
+from stockstream.broker.topics import COMPACTED, TopicSpec, key_partition
 from stockstream.broker.transport import active_partitions, is_settled
 from stockstream.codecs.avro import Decoder, Encoder
 from stockstream.codecs.registry import Registry
@@ -217,8 +215,7 @@ class Ingestion:
         return {tp.partition for tp in active_partitions(self._app, [self.topic])}
 
     def _partition_of(self, key: bytes) -> int:
-        partition: int = (murmur2(key) & 0x7FFFFFFF) % self._settings.partitions
-        return partition
+        return key_partition(key, self._settings.partitions)
 
     def _has_peers(self) -> bool:
         return len(self._app.router.external_topics_metadata()) > 1

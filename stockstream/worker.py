@@ -17,10 +17,9 @@ from typing import IO, Any, NoReturn
 
 import faust
 
-from stockstream.adapters import connection_of, registry_of, subject_of, tick_schema_of
+from stockstream.adapters import connection_of, registry_of, rules_of, sink_of, subject_of, tick_schema_of
 from stockstream.agents import candles as candle_agent
 from stockstream.agents.dead_letters import DeadLetters
-from stockstream.agents.partition import CandleRules
 from stockstream.agents.persist import Limits, Persister
 from stockstream.agents.processor import CandleProcessor
 from stockstream.broker.pace import pace_of
@@ -29,8 +28,9 @@ from stockstream.broker.transport import active_partitions, install, is_settled,
 from stockstream.codecs.avro import CandleDecoder, Decoder, Encoder, TickDecoder
 from stockstream.codecs.whole import WholeCandleDecoder, WholeTickDecoder
 from stockstream.core.latest import is_as_late
+from stockstream.core.rules import CandleRules
 from stockstream.errors import SettingsError, StockstreamError, TopicMismatch, Unreachable
-from stockstream.faust_app import faust_app, rules_of, sink_of
+from stockstream.faust_app import faust_app
 from stockstream.ingestion import Ingestion
 from stockstream.logs import Repeats
 from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, Candle, Latest

@@ -21,23 +21,13 @@ from stockstream.core.piece import Stamped
 from stockstream.core.publish import candle_of
 from stockstream.core.row import stamp
 from stockstream.core.rows import Address
-from stockstream.core.verdict import Policy
+from stockstream.core.rules import CandleRules
 from stockstream.models import Candle, Latest, Tick, Verdict
 from stockstream.models.records import Records
 from stockstream.models.tick import CONTROLS
 from stockstream.tables import Tables
 from stockstream.tables.gaps import encode_control
 from stockstream.tables.rows import Changes, StoreRows
-
-
-@dataclass(frozen=True, slots=True)
-class CandleRules:
-    """What decides a candle, besides its ticks. Times in ms; ``epoch`` counts the rebirths of the tick topics."""
-
-    policy: Policy
-    close_delay_ms: int
-    retention_ms: int
-    epoch: int
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from faust.types import TP
 
 from stockstream.agents.dead_letters import DeadLetters
-from stockstream.agents.partition import CandleRules, Outcome, Partition
+from stockstream.agents.partition import Outcome, Partition
 from stockstream.broker.stores import PartitionStore
 from stockstream.broker.taken import Fetch
 from stockstream.broker.transport import (
@@ -29,6 +29,7 @@ from stockstream.broker.transport import (
 )
 from stockstream.codecs.avro import TickDecoder
 from stockstream.core.latest import published_part
+from stockstream.core.rules import CandleRules
 from stockstream.errors import PartitionMoved, TopicMismatch
 from stockstream.models import Candle, Latest, Verdict
 from stockstream.tables import Tables

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import click
 
-from stockstream.adapters import candle_history_of, clickhouse_ca_of
+from stockstream.adapters import candle_history_of, sink_of
 from stockstream.cli.columns import parse_symbol
 from stockstream.cli.comparison import Comparison, Difference
 from stockstream.cli.connect import now_ms
@@ -72,10 +72,7 @@ def command(symbol: str, from_ms: int, to_ms: int | None, interval: str) -> None
     wanted = _Wanted(symbol, interval, first_ms, until_ms if to_ms is None else min(to_ms, until_ms))
     if wanted.first_ms >= wanted.until_ms:
         raise click.UsageError(f"no {interval} window that begins between --from and --to is over")
-    sink = ClickHouseSink(
-        settings.clickhouse_login_url, database=settings.clickhouse_database, ca_file=clickhouse_ca_of(settings)
-    )
-    comparison = asyncio.run(_compare(sink, history, wanted, printer(source.name)))
+    comparison = asyncio.run(_compare(sink_of(settings), history, wanted, printer(source.name)))
     click.echo(_summary(comparison, wanted, source.name))
     click.get_current_context().exit(0 if comparison.is_equal else 1)
 

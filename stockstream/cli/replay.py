@@ -11,7 +11,7 @@ from math import inf
 
 import click
 
-from stockstream.adapters import clickhouse_ca_of
+from stockstream.adapters import sink_of
 from stockstream.broker.producer import TickProducer
 from stockstream.cli.columns import parse_columns, parse_symbol, parse_symbols
 from stockstream.cli.connect import connected_producer
@@ -23,7 +23,6 @@ from stockstream.errors import BrokerUnreachable, InvalidInput
 from stockstream.models import Tick
 from stockstream.settings import Settings, split
 from stockstream.sinks.archive import TickArchive
-from stockstream.sinks.clickhouse import ClickHouseSink
 from stockstream.sources.replay.files import open_recording
 from stockstream.sources.replay.player import Clock, Player
 from stockstream.sources.replay.rows import DEFAULT_SYMBOL
@@ -132,11 +131,7 @@ def command(
         if symbol or columns:
             raise click.UsageError("--symbol and --columns are of files: the archive has --symbols")
         archive = TickArchive(
-            ClickHouseSink(
-                settings.clickhouse_login_url,
-                database=settings.clickhouse_database,
-                ca_file=clickhouse_ca_of(settings),
-            ),
+            sink_of(settings),
             from_ms=from_ms,
             until_ms=to_ms,
             topics=split(from_topics) if from_topics else [settings.topic(name) for name in settings.tick_topics],

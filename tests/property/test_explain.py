@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from stored import T0_MS
 
 from stockstream.agents.intake import Intake
-from stockstream.cli.explain.fold import Fold, Rules
+from stockstream.cli.explain.fold import Fold
 from stockstream.cli.explain.window import Window
 from stockstream.core.row import stamp
+from stockstream.core.rules import CandleRules
 from stockstream.core.verdict import Policy
 from stockstream.models import Tick
 
-RULES = Rules(Policy(accepted_lateness_ms=100_000), close_delay_ms=1000, retention_ms=300_000, epoch=1)
+RULES = CandleRules(Policy(accepted_lateness_ms=100_000), close_delay_ms=1000, retention_ms=300_000, epoch=1)
 
 
 @st.composite

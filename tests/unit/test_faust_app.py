@@ -11,9 +11,9 @@ import pytest
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth, server_list
 from pydantic import SecretStr
 
-from stockstream.adapters import connection_of
+from stockstream.adapters import connection_of, rules_of, sink_of
 from stockstream.broker.connection import Connection
-from stockstream.faust_app import MAX_WAITING_ANSWERS, credentials_of, faust_app, rules_of, sink_of
+from stockstream.faust_app import MAX_WAITING_ANSWERS, credentials_of, faust_app
 from stockstream.models import Tick, Verdict
 from stockstream.settings import Settings
 

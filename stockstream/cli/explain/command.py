@@ -8,13 +8,13 @@ from contextlib import aclosing
 
 import click
 
-from stockstream.adapters import clickhouse_ca_of, connection_of, policy_of
+from stockstream.adapters import connection_of, rules_of, sink_of
 from stockstream.broker.snapshot import topics_now
 from stockstream.broker.topics import key_partition, retention_of
 from stockstream.cli.columns import parse_symbol
 from stockstream.cli.comparison import differences
 from stockstream.cli.connect import now_ms
-from stockstream.cli.explain.fold import Fold, Rules
+from stockstream.cli.explain.fold import Fold
 from stockstream.cli.explain.show import Stored, as_json, print_text, time_text
 from stockstream.cli.explain.window import Window
 from stockstream.cli.times import parse_time_option
@@ -23,7 +23,6 @@ from stockstream.core.interval import INTERVALS_MS, window_start
 from stockstream.errors import InvalidInput, SinkRefused, SinkUnreachable
 from stockstream.models import Candle
 from stockstream.settings import Settings
-from stockstream.sinks.clickhouse import ClickHouseSink
 from stockstream.web.times import rfc3339
 
 _UNITS_MS = {"day": 86_400_000, "hour": 3_600_000, "minute": 60_000, "second": 1000, "millisecond": 1}
@@ -88,10 +87,7 @@ async def _fold(settings: Settings, window: Window, topics: Sequence[str], from_
     there = await topics_now(connection)
     own, key = topics[0], window.symbol.encode()
     since_ms = in_log_since_ms(settings, window.first_ms) if from_ms is None else from_ms
-    fold = Fold(
-        window,
-        Rules(policy_of(settings), int(settings.close_delay_s * 1000), settings.retention_s * 1000, settings.epoch),
-    )
+    fold = Fold(window, rules_of(settings))
     for topic in topics:
         if topic != own and topic not in there:
             continue
@@ -130,9 +126,7 @@ def _kept(kept_ms: int) -> str:
 async def _stored(settings: Settings, fold: Fold) -> Stored:
     """What ClickHouse holds of the same window; that it is away is no error, but told."""
     window = fold.window
-    sink = ClickHouseSink(
-        settings.clickhouse_login_url, database=settings.clickhouse_database, ca_file=clickhouse_ca_of(settings)
-    )
+    sink = sink_of(settings)
     try:
         await sink.connect()
         found: list[Candle] = await sink.candles(

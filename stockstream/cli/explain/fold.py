@@ -16,22 +16,12 @@ from stockstream.core.piece import Stamped
 from stockstream.core.publish import candle_of, volume_text
 from stockstream.core.row import OFFSET_BITS, Row, stamp
 from stockstream.core.rows import Rows
-from stockstream.core.verdict import Policy
+from stockstream.core.rules import CandleRules
 from stockstream.core.volume import preceding
 from stockstream.models import Candle, Tick, Verdict
 from stockstream.models.tick import CONTROLS
 
 _NOTHING_COMMITTED = -1  # so no row is evicted; what is expired is decided by the log alone
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What decides a candle, besides its ticks, as the workers have it."""
-
-    policy: Policy
-    close_delay_ms: int
-    retention_ms: int
-    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +41,7 @@ class Fold:
     elsewhere in the log; ``earliest_ms`` is the first event time of all of its ticks.
     """
 
-    def __init__(self, window: Window, rules: Rules) -> None:
+    def __init__(self, window: Window, rules: CandleRules) -> None:
         self.window = window
         self.found: list[Found] = []
         self.others: Counter[Verdict] = Counter()

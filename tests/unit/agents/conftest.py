@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from stockstream.agents.partition import CandleRules
 from stockstream.agents.processor import CandleProcessor
 from stockstream.broker.taken import Taken
 from stockstream.codecs.avro import TickDecoder
+from stockstream.core.rules import CandleRules
 from stockstream.core.verdict import Policy
 from stockstream.models import Candle, Latest
 from stockstream.tables import Tables

@@ -16,18 +16,19 @@ from stored import T0_MS, candle
 from stockstream.agents.intake import Intake, Letter
 from stockstream.cli.comparison import Difference, differences
 from stockstream.cli.explain.command import _kept
-from stockstream.cli.explain.fold import Fold, Rules
+from stockstream.cli.explain.fold import Fold
 from stockstream.cli.explain.show import Stored, as_json, print_text
 from stockstream.cli.explain.window import Window
 from stockstream.cli.text import aligned, plain
 from stockstream.core.piece import Stamped
 from stockstream.core.row import stamp
+from stockstream.core.rules import CandleRules
 from stockstream.core.verdict import Policy
 from stockstream.models import Tick, Verdict
 
 SYMBOL = "BINANCE:A"
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
-RULES = Rules(Policy(), close_delay_ms=5000, retention_ms=DAY_MS, epoch=3)
+RULES = CandleRules(Policy(), close_delay_ms=5000, retention_ms=DAY_MS, epoch=3)
 LATER_MS = T0_MS + 10 * DAY_MS
 EMPTY = columns_of([])
 

@@ -1,0 +1,17 @@
+"""What decides a candle, besides its ticks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stockstream.core.verdict import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class CandleRules:
+    """Times in ms; ``epoch`` counts the rebirths of the tick topics."""
+
+    policy: Policy
+    close_delay_ms: int
+    retention_ms: int
+    epoch: int
