@@ -6,8 +6,6 @@ The engine embedded in this process could be opened on one path only, so it runs
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from embedded import run_embedded
 
 from stockstream.errors import SinkUnreachable
 from stockstream.models import Tick, Verdict
@@ -186,16 +185,7 @@ async def test_on_a_server(check: Callable[[Making], Awaitable[None]], clickhous
 
 
 def test_on_the_embedded_engine(tmp_path: Path) -> None:
-    child = subprocess.run(
-        [sys.executable, __file__, str(tmp_path / "engine")],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr[-4000:]
-    assert child.stdout.split() == [check.__name__ for check in CHECKS]
+    assert run_embedded(__file__, tmp_path / "engine") == [check.__name__ for check in CHECKS]
 
 
 async def test_an_embedded_engine_that_is_not_there_is_not_made(tmp_path: Path) -> None:

@@ -6,9 +6,7 @@ The engine embedded in this process could be opened on one path only, so it runs
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
@@ -22,6 +20,7 @@ from uuid import uuid4
 import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.client import Client
+from embedded import run_embedded
 from stored import archived
 
 from stockstream.core.holes import pairs
@@ -242,16 +241,7 @@ async def test_on_a_server(check: Check, clickhouse: ClickHouseFacade) -> None:
 
 
 def test_on_the_embedded_engine(tmp_path: Path) -> None:
-    child = subprocess.run(
-        [sys.executable, __file__, str(tmp_path / "engine")],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr[-4000:]
-    assert child.stdout.split() == [check.__name__ for check in CHECKS]
+    assert run_embedded(__file__, tmp_path / "engine") == [check.__name__ for check in CHECKS]
 
 
 async def checked(check: Check, url: str, client: Client, database: str) -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import fields
@@ -19,6 +17,7 @@ from uuid import uuid4
 import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.client import Client
+from embedded import run_embedded
 from stored import MINUTE_MS, T0_MS, all_candles, archived, blocks_are_stored_as_their_rows_are, candle
 from whole import tick_block
 
@@ -277,16 +276,7 @@ async def test_on_a_server(check: Check, sink: ClickHouseSink, client: Client, d
 
 
 def test_on_the_embedded_engine(tmp_path: Path) -> None:
-    child = subprocess.run(
-        [sys.executable, __file__, str(tmp_path / "engine")],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr[-4000:]
-    assert child.stdout.split() == [check.__name__ for check in EMBEDDED_CHECKS]
+    assert run_embedded(__file__, tmp_path / "engine") == [check.__name__ for check in EMBEDDED_CHECKS]
 
 
 async def test_two_workers_may_start_at_once(clickhouse: ClickHouseFacade, database: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -249,8 +249,9 @@ async def test_a_history_that_is_not_given_says_why(market: Market) -> None:
     await history.close()
 
 
-async def test_the_history_waits_where_it_is_told_to() -> None:
-    market = Market()
+@asynccontextmanager
+async def told_to_wait(market: Market) -> AsyncIterator[tuple[BinanceHistory, list[float]]]:
+    """A history whose sleeps end the minute that weights are counted in, and those sleeps; it keeps to them."""
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -259,16 +260,22 @@ async def test_the_history_waits_where_it_is_told_to() -> None:
         history._rest._budget.held_until_s = 0.0
 
     async with market.fake as fake:
-        market.pass_(HOUR_MS)
-        fake.doorkeeper.used, fake.doorkeeper.minute = 10**6, -1
-        fake.doorkeeper.limits = replace(Limits(), weight_per_minute=28)
         history = BinanceHistory(fake.rest_url, sleep)
-        ticks = await past(history, "BINANCE:BTCUSDT", START_MS, market.now_ms)
-        assert len(ticks) == len(market.tape.trades["BTCUSDT"])
+        yield history, slept
         assert slept
         assert all(0 < seconds <= 60 for seconds in slept)
         assert 418 not in fake.doorkeeper.statuses
         await history.close()
+
+
+async def test_the_history_waits_where_it_is_told_to() -> None:
+    market = Market()
+    async with told_to_wait(market) as (history, _):
+        market.pass_(HOUR_MS)
+        market.fake.doorkeeper.used, market.fake.doorkeeper.minute = 10**6, -1
+        market.fake.doorkeeper.limits = replace(Limits(), weight_per_minute=28)
+        ticks = await past(history, "BINANCE:BTCUSDT", START_MS, market.now_ms)
+        assert len(ticks) == len(market.tape.trades["BTCUSDT"])
 
 
 async def klines(history: BinanceHistory, interval: str, from_ms: int, until_ms: int) -> list[VenueCandle]:
@@ -369,22 +376,11 @@ async def test_klines_that_were_not_asked_for_end_the_history(
 
 async def test_klines_wait_where_they_are_told_to() -> None:
     market = Market()
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        market.fake.doorkeeper.used = market.fake.doorkeeper.refusals = 0
-        history._rest._budget.held_until_s = 0.0
-
-    async with market.fake as fake:
+    async with told_to_wait(market) as (history, slept):
         market.pass_(2 * DAY_MS)
-        fake.doorkeeper.limits = replace(Limits(), weight_per_minute=3)
-        history = BinanceHistory(fake.rest_url, sleep)
+        market.fake.doorkeeper.limits = replace(Limits(), weight_per_minute=3)
         assert len(await klines(history, "1m", START_MS, market.now_ms)) == 2 * 1440
-        assert fake.doorkeeper.statuses.count(429) == len(slept) > 0
-        assert all(0 < seconds <= 60 for seconds in slept)
-        assert 418 not in fake.doorkeeper.statuses
-        await history.close()
+        assert market.fake.doorkeeper.statuses.count(429) == len(slept)
 
 
 async def test_the_ticker_tells_what_has_changed(market: Market) -> None:
