@@ -14,7 +14,7 @@ from stockstream.cli.columns import parse_symbol
 from stockstream.cli.comparison import Comparison, Difference
 from stockstream.cli.connect import now_ms
 from stockstream.cli.progress import progress
-from stockstream.cli.times import parse_time_option
+from stockstream.cli.times import INTERVAL, parse_time_option
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.errors import InvalidInput
 from stockstream.settings import Settings
@@ -44,13 +44,7 @@ class _Wanted:
     "--from", "from_ms", required=True, callback=parse_time_option, help="First window: a date, RFC 3339 or epoch ms."
 )
 @click.option("--to", "to_ms", callback=parse_time_option, help="Windows begin before it. [default: now]")
-@click.option(
-    "--interval",
-    type=click.Choice(list(INTERVALS_MS)),
-    default="1m",
-    show_default=True,
-    help="Length of a candle; days are UTC.",
-)
+@INTERVAL
 def command(symbol: str, from_ms: int, to_ms: int | None, interval: str) -> None:
     """Compare the candles of SYMBOL in ClickHouse with those that its venue makes itself.
 

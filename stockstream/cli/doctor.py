@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,15 +132,15 @@ async def _clickhouse(settings: Settings) -> str:
 
 def _sources(settings: Settings) -> dict[str, Awaitable[str]]:
     """A check of each source with symbols in the settings, and of those that are of none."""
-    symbols: dict[str, list[str]] = {}
+    symbols: Counter[str] = Counter()
     strays: list[str] = []
     for symbol in settings.all_symbols():
         try:
-            symbols.setdefault(source_of(symbol).name, []).append(symbol)
+            symbols[source_of(symbol).name] += 1
         except InvalidInput as error:
             strays.append(str(error))
     checks: dict[str, Awaitable[str]] = {
-        f"source {name}": _source(settings, SOURCES[name], len(some)) for name, some in symbols.items()
+        f"source {name}": _source(settings, SOURCES[name], count) for name, count in symbols.items()
     }
     return checks | ({"symbols": _stray(strays)} if strays else {})
 

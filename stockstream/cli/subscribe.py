@@ -19,13 +19,12 @@ from stockstream.adapters import connection_of, registry_of, subject_of, subscri
 from stockstream.broker.follower import TopicFollower
 from stockstream.broker.sender import Sender
 from stockstream.broker.topics import ensure_topics, find_topics
-from stockstream.cli.connect import now_ms
+from stockstream.cli.connect import now_ms, read_source_of
 from stockstream.cli.text import aligned
 from stockstream.codecs import Decoder, Encoder
-from stockstream.errors import InvalidInput, SettingsError, Unreachable
+from stockstream.errors import InvalidInput, Unreachable
 from stockstream.models import SUBSCRIPTION_SCHEMA, Subscription, check_symbol
 from stockstream.settings import Settings, read_symbols, split
-from stockstream.sources.catalog import source_of
 from stockstream.tables.subscriptions import Subscriptions
 
 _READ_WITHIN_S = 15.0
@@ -52,17 +51,7 @@ def command(symbols: Sequence[str], symbols_file: str | None, remove: bool, is_l
     elif remove:
         asyncio.run(_remove(settings, [check_symbol(symbol) for symbol in wanted]))
     else:
-        asyncio.run(_add(settings, {symbol: _source_name(settings, symbol) for symbol in wanted}))
-
-
-def _source_name(settings: Settings, symbol: str) -> str:
-    source = source_of(symbol)
-    if source.topic not in settings.tick_topics:
-        raise SettingsError(
-            f"{symbol} belongs to {source.name}, whose topic {source.topic} is not read here: add it to "
-            "STOCKSTREAM_TICK_TOPICS"
-        )
-    return source.name
+        asyncio.run(_add(settings, {symbol: read_source_of(settings, symbol).name for symbol in wanted}))
 
 
 async def _add(settings: Settings, sources: dict[str, str]) -> None:

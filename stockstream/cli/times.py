@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
-from stockstream.core.interval import trading_day, window_end, window_start
+from stockstream.core.interval import INTERVALS_MS, trading_day, window_end, window_start
 from stockstream.errors import InvalidInput
 from stockstream.web.times import parse_time
 
@@ -37,6 +37,15 @@ class Span:
         if self.to_ms is None:
             return None
         return window_end(self.interval, window_start(self.interval, max(0, self.to_ms - 1)))
+
+
+INTERVAL = click.option(
+    "--interval",
+    type=click.Choice(list(INTERVALS_MS)),
+    default="1m",
+    show_default=True,
+    help="Length of a candle; days are UTC.",
+)
 
 
 def parse_time_option(ctx: click.Context, parameter: click.Parameter, text: str | None) -> int | None:

@@ -15,9 +15,10 @@ import click
 from stockstream.adapters import connection_of, registry_of
 from stockstream.cli.columns import parse_symbol
 from stockstream.cli.dead_letters.advice import ADVICE, Outlook
-from stockstream.cli.dead_letters.letters import Filter, Letter, Place, read_letters
+from stockstream.cli.dead_letters.letters import Filter, Letter, read_letters
 from stockstream.cli.dead_letters.replay import Plan, plan_replay, send
 from stockstream.cli.dead_letters.show import describe, json_line, table
+from stockstream.cli.place import Place
 from stockstream.cli.text import plain
 from stockstream.cli.times import parse_time_option
 from stockstream.codecs import BadRecord

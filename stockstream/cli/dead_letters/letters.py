@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from aiokafka import ConsumerRecord
 
 from stockstream.broker.connection import Connection
 from stockstream.broker.snapshot import open_snapshot
+from stockstream.cli.place import Place
 from stockstream.cli.progress import progress
-from stockstream.errors import InvalidInput
 
-_PLACE = re.compile(r"(.+)-(\d{1,9})-(\d{1,18})", re.ASCII)
 _OURS = ("topic", "partition", "offset", "reason", "error")
-
-
-class Place(NamedTuple):
-    """Where a record lies; as text ``TOPIC-PARTITION-OFFSET``."""
-
-    topic: str
-    partition: int
-    offset: int
-
-    def __str__(self) -> str:
-        return f"{self.topic}-{self.partition}-{self.offset}"
-
-    @classmethod
-    def of(cls, text: str) -> Place:
-        """Read a place; raises `InvalidInput`."""
-        found = _PLACE.fullmatch(text)
-        if found is None:
-            raise InvalidInput(f"{text!r} is no place of a record: write TOPIC-PARTITION-OFFSET, as in yfinance-3-1024")
-        return cls(found[1], int(found[2]), int(found[3]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from stockstream.broker.refusal import unreachable
 from stockstream.broker.snapshot import open_snapshot, topics_now
 from stockstream.broker.topics import key_partition
 from stockstream.cli.dead_letters.advice import Outlook
-from stockstream.cli.dead_letters.letters import Filter, Letter, Place, read_letters
+from stockstream.cli.dead_letters.letters import Filter, Letter, read_letters
 from stockstream.cli.ending import Ending
+from stockstream.cli.place import Place
 from stockstream.cli.progress import progress
 from stockstream.errors import BrokerUnreachable
 

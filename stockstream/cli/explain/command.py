@@ -13,14 +13,14 @@ from stockstream.broker.snapshot import topics_now
 from stockstream.broker.topics import key_partition, retention_of
 from stockstream.cli.columns import parse_symbol
 from stockstream.cli.comparison import differences
-from stockstream.cli.connect import now_ms
+from stockstream.cli.connect import now_ms, read_source_of
 from stockstream.cli.explain.fold import Fold
 from stockstream.cli.explain.show import Stored, as_json, print_text, time_text
 from stockstream.cli.explain.window import Window
-from stockstream.cli.times import parse_time_option
+from stockstream.cli.times import INTERVAL, parse_time_option
 from stockstream.cli.topic_ticks import in_log_since_ms, read_ticks
-from stockstream.core.interval import INTERVALS_MS, window_start
-from stockstream.errors import InvalidInput, SinkRefused, SinkUnreachable
+from stockstream.core.interval import window_start
+from stockstream.errors import InvalidInput, SettingsError, SinkRefused, SinkUnreachable
 from stockstream.models import Candle
 from stockstream.settings import Settings
 from stockstream.web.times import rfc3339
@@ -31,13 +31,7 @@ _UNITS_MS = {"day": 86_400_000, "hour": 3_600_000, "minute": 60_000, "second": 1
 @click.command()
 @click.argument("symbol", callback=parse_symbol)
 @click.argument("start_ms", metavar="START", callback=parse_time_option)
-@click.option(
-    "--interval",
-    type=click.Choice(list(INTERVALS_MS)),
-    default="1m",
-    show_default=True,
-    help="Length of the candle; days are UTC.",
-)
+@INTERVAL
 @click.option("--topic", help="The topic of the symbol's candles, as it is named in Kafka. [default: its source's]")
 @click.option(
     "--from", "from_ms", callback=parse_time_option, help="Read the log from then on. [default: the window's date]"
@@ -66,18 +60,12 @@ def command(
 def _topics(settings: Settings, symbol: str, topic: str | None) -> Sequence[str]:
     """The topics that the symbol's records may be in, as they are named on the broker, its own first."""
     if topic is None:
-        from stockstream.sources.catalog import source_of
-
         try:
-            source = source_of(symbol)
+            topic = settings.topic(read_source_of(settings, symbol).topic)
         except InvalidInput as error:
             raise click.UsageError(f"{error}; --topic says where its ticks are") from error
-        if source.topic not in settings.tick_topics:
-            raise click.UsageError(
-                f"{symbol} belongs to {source.name}, whose topic {source.topic} is not read here: add it to "
-                "STOCKSTREAM_TICK_TOPICS, or say --topic"
-            )
-        topic = settings.topic(source.topic)
+        except SettingsError as error:
+            raise click.UsageError(f"{error}, or say --topic") from error
     return list(dict.fromkeys([topic, *map(settings.topic, settings.tick_topics)]))
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stockstream.agents.intake import Intake, Letter
-from stockstream.cli.explain.window import Found, Place, Window
+from stockstream.cli.explain.window import Found, Window
+from stockstream.cli.place import Place
 from stockstream.core.columns import QUOTE, Columns
 from stockstream.core.engine import Engine
 from stockstream.core.piece import Stamped

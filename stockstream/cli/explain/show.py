@@ -67,7 +67,7 @@ def as_json(fold: Fold, stored: Stored | None) -> str:
         "records": [_record(each) for each in fold.found],
         "others": dict(fold.others),
         "candle": None if candle is None else {**asdict(candle), "exact_volume": fold.volume},
-        "edges": {name: asdict(place) for name, place in edges.items()},
+        "edges": {name: place._asdict() for name, place in edges.items()},
         "baseline": None if fold.baseline is None else asdict(fold.baseline),
     }
     if stored is not None:
@@ -166,7 +166,7 @@ def _told_of(candle: Candle, fold: Fold) -> Iterator[tuple[str, str, str]]:
 
 def _record(found: Found) -> dict[str, Any]:
     return {
-        **asdict(found.place),
+        **found.place._asdict(),
         "event_time": time_text(found.event_ms) or None,
         "received": time_text(found.received_ms) or None,
         "until": time_text(found.until_ms) or None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stockstream.cli.place import Place
 from stockstream.core.holes import touches
 from stockstream.core.interval import REGULAR, session_bounds, trading_day
 from stockstream.core.partial import Edge, Partial
@@ -42,15 +43,6 @@ class Window:
         if tick.kind in CONTROLS and tick.until is not None:
             return touches([tick.event_time, tick.until], opens, closes)
         return opens <= tick.event_time < closes
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a record lies."""
-
-    topic: str
-    partition: int
-    offset: int
 
 
 @dataclass(frozen=True, slots=True)

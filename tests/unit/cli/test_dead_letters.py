@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stockstream.cli.dead_letters.advice import ADVICE, Outlook, advice
-from stockstream.cli.dead_letters.letters import Filter, Letter, Place
+from stockstream.cli.dead_letters.letters import Filter, Letter
 from stockstream.cli.dead_letters.replay import Plan
 from stockstream.cli.dead_letters.show import describe, json_line, table
 from stockstream.cli.main import main
+from stockstream.cli.place import Place
 from stockstream.errors import BadMessage, InvalidInput
 from stockstream.models import Tick, Verdict
 from stockstream.models.verdict import LETTERED
