@@ -11,10 +11,9 @@ import pytest
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth, server_list
 from pydantic import SecretStr
 
-from stockstream.adapters import connection_of, rules_of, sink_of
+from stockstream.adapters import connection_of
 from stockstream.broker.connection import Connection
 from stockstream.faust_app import MAX_WAITING_ANSWERS, credentials_of, faust_app
-from stockstream.models import Tick, Verdict
 from stockstream.settings import Settings
 
 SASL: dict[str, Any] = {"kafka_sasl_username": "app", "kafka_sasl_password": SecretStr("hidden")}
@@ -82,31 +81,3 @@ def test_tls_alone_verifies_the_broker() -> None:
     theirs = credentials_to_aiokafka_auth(credentials_of(Connection("one:9093", "SSL")))
     assert theirs["security_protocol"] == "SSL"
     assert theirs["ssl_context"].verify_mode is ssl.CERT_REQUIRED
-
-
-async def test_the_sink_is_known_by_a_name_without_secrets() -> None:
-    sink = sink_of(
-        Settings(clickhouse_url="http://store:8123", clickhouse_user="app", clickhouse_password=SecretStr("hidden"))
-    )
-    assert "hidden" not in repr(sink)
-    await sink.close()
-
-
-def test_rules_count_in_milliseconds() -> None:
-    rules = rules_of(
-        Settings(
-            accepted_lateness_s=10, future_tolerance_s=5, feed_delay_s={"VSE": 900}, close_delay_s=2.5,
-            retention_s=3600, epoch=3,
-        )
-    )  # fmt: skip
-    assert (rules.close_delay_ms, rules.retention_ms, rules.epoch) == (2500, 3_600_000, 3)
-
-    def verdict(received_after_ms: int, exchange: str = "NMS") -> Verdict:
-        at_ms = 1_700_000_000_000
-        return rules.policy.judge(
-            Tick("A", at_ms, 1.0, 1.0, producer_timestamp=at_ms + received_after_ms, exchange=exchange)
-        )
-
-    assert verdict(10_000) is verdict(910_000, "VSE") is verdict(-5_000) is Verdict.ACCEPTED
-    assert verdict(10_001) is verdict(910_001, "VSE") is Verdict.LATE
-    assert verdict(-5_001) is Verdict.FUTURE
