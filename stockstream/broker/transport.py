@@ -16,6 +16,7 @@ leaving      a worker that stops leaves the group at once; in the middle of a jo
 lease        no byte leaves for a broker after the group may have given our partitions away (a paused process).
 saving       what acknowledged ticks have changed is sent before they are committed, as late as that.
 poison       once a send has failed nothing is committed again; the worker ends and is started anew.
+commits      what could not be committed does not count as committed: rows may not forget yet what a tick came to.
 persisted    a store's changelog offset moves only over records that this process wrote next to each other.
 absorb       changelog records go from the fetch into the store in one write, the newer state of a row winning.
 """
@@ -77,6 +78,7 @@ class BatchConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sought: dict[TP, int | None] = {}
+        self.committed: dict[TP, int] = {}
 
     def _new_consumer_thread(self) -> ClientThread:
         return ClientThread(self, loop=self.loop, beacon=self.beacon)
@@ -105,6 +107,7 @@ class BatchConsumer(driver.Consumer):
         if generation == self.app.consumer_generation_id and not self._is_revoked:
             self.sought_generation = generation
             self.sought = {tp: at for tp, at in self._read_offset.items() if tp.topic in self.transport.sources}
+            self.committed = {tp: at for tp, at in self.sought.items() if at is not None}
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
         """Commit what had been acknowledged when ``offsets`` were gathered; first what that has changed is sent."""
@@ -112,7 +115,14 @@ class BatchConsumer(driver.Consumer):
         return await super()._commit_offsets(offsets, start_new_transaction)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        return False if self.poisoned else await super()._commit(offsets)
+        """Commit, unless a send has failed; only what the broker has committed is done (Faust counts any try)."""
+        generation = self.app.consumer_generation_id
+        await asyncio.sleep(0)  # a send that has failed by now tells so first
+        if self.poisoned or not await super()._commit(offsets):
+            return False
+        if generation == self.app.consumer_generation_id:
+            self.committed.update(offsets)
+        return True
 
     async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109
         if not self.flow_active:
@@ -345,7 +355,8 @@ def sought_offset(app: Any, tp: TP) -> int | None:
 
 def committed_offset(app: Any, tp: TP) -> int:
     """The offset up to which (exclusive) the partition's records are done for good; 0 if none is known."""
-    return app.consumer._committed_offset[tp] or 0
+    offset: int = app.consumer.committed.get(tp, 0)
+    return offset
 
 
 def is_caught_up(app: Any, tp: TP, next_offset: int) -> bool:

@@ -14,7 +14,7 @@ from faults.report import Report, Result, told
 from faults.run import Servers, run
 
 _TRIES = 3
-_WINDOW = "slow_seek"  # not a protection: it makes a race easier to lose
+_SLOW_SEEK, _SLOW_END = "slow_seek", "slow_end"  # no protections: they make a race easier to lose
 
 
 def _plan(steps: Iterable[Step], load_s: float, workers: tuple[str, ...] = ("w0", "w1"), busy: int = 1) -> Plan:
@@ -26,6 +26,14 @@ def _plan(steps: Iterable[Step], load_s: float, workers: tuple[str, ...] = ("w0"
 _KILLS = _plan([Step(5, Kind.KILL, "w0"), Step(11, Kind.WIPE, "w1"), Step(17, Kind.RESTART, "w0")], 22)
 _NAMELESS = replace(_KILLS, has_ids=False)  # else the ids of trades tell most of what is read again
 _REFUSALS = _plan([Step(at_s, Kind.REFUSE, "1m", 1.5) for at_s in (4, 11)], 18, ("w0",))
+# The 1m rows are logged and those of 5m are not, and the stores are lost too: 5m falls behind, and must drop the same
+# duplicates once more.
+_HALF_REFUSALS = _plan(
+    [step for at_s in (4, 14, 24) for step in (Step(at_s, Kind.REFUSE, "5m", 4), Step(at_s + 3.5, Kind.WIPE, "w0"))],
+    36,
+    ("w0",),
+    busy=4,
+)
 _ZOMBIES = _plan(
     [
         Step(4, Kind.FREEZE, "w0", 8),
@@ -58,7 +66,7 @@ class Control:
     @property
     def name(self) -> str:
         """The protections that are missing."""
-        return "+".join(name for name in self.off if name != _WINDOW) or "nothing"
+        return "+".join(name for name in self.off if name not in (_SLOW_SEEK, _SLOW_END)) or "nothing"
 
 
 CONTROLS = (
@@ -66,14 +74,16 @@ CONTROLS = (
     Control(_NAMELESS, ("guard",)),
     Control(_REFUSALS, ("echo",)),
     Control(_REFUSALS, ("poison",)),
+    Control(_HALF_REFUSALS, ("commits", _SLOW_END)),
+    Control(_HALF_REFUSALS, (_SLOW_END,), Result.EQUAL),
     Control(_ZOMBIES, ("lease",)),
     Control(_ZOMBIES, ("lease", "contiguous")),
     Control(_ZOMBIES, ("contiguous",), Result.EQUAL),
     Control(_ZOMBIES, ("lease", "newest")),
     Control(_ZOMBIES, ("newest",), Result.EQUAL),
-    Control(_MOVES, ("gate", "continuity", _WINDOW)),
-    Control(_MOVES, ("gate", _WINDOW), Result.EQUAL),
-    Control(_MOVES, ("continuity", _WINDOW), Result.EQUAL),
+    Control(_MOVES, ("gate", "continuity", _SLOW_SEEK)),
+    Control(_MOVES, ("gate", _SLOW_SEEK), Result.EQUAL),
+    Control(_MOVES, ("continuity", _SLOW_SEEK), Result.EQUAL),
     Control(_RETURNS, ("recovery",)),
     Control(_KILLS, ("acks",), Result.STALLED),
 )

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from faust import App
 from faust.tables.recovery import Recovery
 from faust.transport.conductor import Conductor
 from faust.transport.drivers import aiokafka as driver
 
+from stockstream.agents import processor
 from stockstream.agents.processor import CandleProcessor
 from stockstream.broker import transport
 from stockstream.broker.recovery import BulkRecovery
@@ -90,6 +92,11 @@ def poison() -> None:
     _replace(transport, "poison", lambda _: lambda app, topic, error: None)
 
 
+def commits() -> None:
+    """What could not be committed counts as committed, as in Faust."""
+    _replace(processor, "committed_offset", lambda _: lambda app, tp: app.consumer._committed_offset[tp] or 0)
+
+
 def gate() -> None:
     """Records are taken whenever the partition is active, as Faust does it."""
     _replace(transport._Gate, "__contains__", lambda _: lambda self, tp: tp in self._consumer._active_partitions)
@@ -152,3 +159,16 @@ def slow_seek() -> None:
         return perform_seek
 
     _replace(transport.BatchConsumer, "perform_seek", slow)
+
+
+def slow_end() -> None:
+    """No protection: a worker that has to end works on for a moment, as it does on a starved machine."""
+
+    def slow(crash: Any) -> Any:
+        async def crash_later(self: Any, reason: BaseException) -> None:
+            await asyncio.sleep(1)
+            await crash(self, reason)
+
+        return crash_later
+
+    App.crash = slow(App.crash)

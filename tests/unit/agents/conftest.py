@@ -39,7 +39,7 @@ class FakeConsumer:
     def __init__(self) -> None:
         self.assigned = {TP(TOPIC, 0)}
         self.sought: dict[TP, int | None] = {}
-        self._committed_offset: defaultdict[TP, int | None] = defaultdict(lambda: None)
+        self.committed: dict[TP, int] = {}
         self._active_partitions = self.assigned
         self.open_generation: int | None = 1
         self.poisoned = False

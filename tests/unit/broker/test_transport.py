@@ -297,6 +297,33 @@ class TestCommitting:
         assert not await batched.consumer._commit({SOURCE: 6})
         assert batched.consumer._thread.commits == [{SOURCE: 5}]
 
+    async def test_a_send_that_fails_right_before_it_keeps_it_back(self, batched: Any) -> None:
+        """Its failure is told by a callback of its future, one turn of the event loop later."""
+        batched.loop.call_soon(setattr, batched.consumer, "poisoned", True)
+        assert not await batched.consumer._commit({SOURCE: 6})
+        assert batched.consumer._thread.commits == []
+
+    async def test_what_could_not_be_committed_is_not_done(self, batched: Any) -> None:
+        """Faust itself takes any try for a commit: rows would forget which of the ticks to come again were refused."""
+        batched.consumer._acked[SOURCE] = [4]
+        assert await batched.consumer.commit()
+        batched.consumer.poisoned = True
+        batched.consumer._acked[SOURCE] = [9]
+        await batched.consumer.commit()
+        assert batched.consumer._committed_offset[SOURCE] == 10
+        assert committed_offset(batched, SOURCE) == 5
+
+    async def test_what_another_generation_has_committed_is_not_ours(self, batched: Any) -> None:
+        """By the time of the answer the partitions may be read from elsewhere."""
+
+        async def commit(offsets: Any) -> bool:
+            batched.consumer_generation_id += 1
+            return True
+
+        batched.consumer._thread.commit = commit
+        assert await batched.consumer._commit({SOURCE: 6})
+        assert committed_offset(batched, SOURCE) == 0
+
     async def test_what_ticks_have_changed_is_sent_before_they_are_committed(self, batched: Any) -> None:
         """And what is acknowledged in the meantime, whose changes may have come too late, is left for the next time."""
         steps: list[str] = []
