@@ -94,7 +94,8 @@ class Load:
             while self._sent < self._count and not self._ends.wait(_BATCH_S):
                 due = min(self._count, int((time.monotonic() - began_s) / self._seconds * self._count))
                 batch = islice(ticks, due - self._sent)
-                self._system.topics.produce(topic, [(tick.symbol.encode(), encode(tick)) for tick in batch])
+                records = [(tick.symbol.encode(), encode(tick)) for tick in batch]
+                self._system.topics.produce(topic, records, timeout_s=_STALLED_S)  # brokers may be away
                 self._sent = due
         except BaseException as error:
             self._error = error

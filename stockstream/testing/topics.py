@@ -136,9 +136,13 @@ class Topics:
             consumer.close()
 
     def produce(
-        self, name: str, records: Iterable[tuple[bytes | None, bytes | None]], partition: int | None = None
+        self,
+        name: str,
+        records: Iterable[tuple[bytes | None, bytes | None]],
+        partition: int | None = None,
+        timeout_s: float = _TIMEOUT_S,
     ) -> None:
-        """Write (key, value) pairs in order, acknowledged by all in-sync replicas.
+        """Write (key, value) pairs in order, acknowledged within ``timeout_s`` by all in-sync replicas.
 
         Without ``partition`` the key decides, by murmur2, the partitioner of all our producers.
         """
@@ -157,8 +161,8 @@ class Topics:
                 except BufferError:
                     self._producer.poll(1)
             self._producer.poll(0)
-        if self._producer.flush(_TIMEOUT_S):
-            raise TimeoutError(f"records for topic {name} were not acknowledged within {_TIMEOUT_S} s")
+        if self._producer.flush(timeout_s):
+            raise TimeoutError(f"records for topic {name} were not acknowledged within {timeout_s:g} s")
         if failures:
             raise KafkaException(failures[0])
 
