@@ -107,12 +107,12 @@ class Topics:
         self._admin.delete_topics([name], operation_timeout=_TIMEOUT_S)[name].result(_TIMEOUT_S)
         wait_until(lambda: name not in self.names(), _TIMEOUT_S, f"topic {name} to go")
 
-    def configure(self, name: str, setting: str, value: str | None) -> None:
+    def configure(self, name: str, setting: str, value: str | None, timeout_s: float = _TIMEOUT_S) -> None:
         """Change a setting of a topic; None takes it back to the broker's default."""
         operation = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
         entry = ConfigEntry(setting, value or "", incremental_operation=operation)
         resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
-        self._admin.incremental_alter_configs([resource], request_timeout=_TIMEOUT_S)[resource].result(_TIMEOUT_S)
+        self._admin.incremental_alter_configs([resource], request_timeout=timeout_s)[resource].result(_TIMEOUT_S)
 
     def names(self) -> set[str]:
         """The topics that exist, Kafka's own included."""

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from confluent_kafka import KafkaException
 from faults.plan import BROKERS, Kind, Step
 
 from stockstream.errors import LEASE_LOST
@@ -25,6 +26,7 @@ _STARTED_AGAIN = {0, 1, LEASE_LOST, -signal.SIGKILL, -signal.SIGTERM}
 _INSERTS = 3
 _STOP_S = 60
 _AGAIN_S = 0.5
+_ASK_S = 2.0
 
 
 @dataclass(slots=True)
@@ -39,7 +41,7 @@ class _Kept:
 
 
 class Stage:
-    """Everything happens in the thread that calls `tend`, which never waits."""
+    """Everything happens in the thread that calls `tend`, which waits for nothing but a broker's answer."""
 
     def __init__(self, system: System, kafka: KafkaCluster, clickhouse: ClickHouseFacade, is_static: bool) -> None:
         """``is_static``: workers keep their place in the group over a restart."""
@@ -70,8 +72,7 @@ class Stage:
             self._end_broker(int(step.target), step)
         elif step.kind is Kind.REFUSE:
             topic = f"{self.system.id}-{table_name(step.target)}-changelog"
-            self.system.topics.configure(topic, _REFUSED, "1")
-            self._later(step.seconds, lambda: self.system.topics.configure(topic, _REFUSED, None))
+            self._configure(topic, "1", lambda: self._later(step.seconds, lambda: self._configure(topic, None)))
         elif step.kind is Kind.CLICKHOUSE:
             is_of_port = step.target == "refuse"
             self.clickhouse.fault(step.target, _INSERTS, step.seconds, "" if is_of_port else "INSERT")
@@ -137,6 +138,15 @@ class Stage:
             self._later(step.seconds, lambda: worker.running and worker.resume())
         elif worker.running:
             worker.terminate()
+
+    def _configure(self, topic: str, refused: str | None, then: Callable[[], object] = lambda: None) -> None:
+        """Set what a topic refuses, once brokers answer: one may not be back yet from a fault of its own."""
+        try:
+            self.system.topics.configure(topic, _REFUSED, refused, _ASK_S)
+        except KafkaException:
+            self._later(_AGAIN_S, lambda: self._configure(topic, refused, then))
+        else:
+            then()
 
     def _later(self, seconds: float, ending: Callable[[], object]) -> None:
         self._endings.append((time.monotonic() + seconds, ending))
