@@ -16,8 +16,9 @@ from stockstream.core.batch import Batch, add_ticks, session_of
 from stockstream.core.columns import Columns
 from stockstream.core.controls import mark, new_row, repair
 from stockstream.core.interval import INTERVALS_MS, session_bounds
+from stockstream.core.lone import forming_rows, is_new, merge_trade
 from stockstream.core.merge import Line, Open, merge_into, share_of
-from stockstream.core.piece import Piece, Stamped, piece_of
+from stockstream.core.piece import Piece, Stamped, clock_name, piece_of
 from stockstream.core.plain_runs import Ahead, is_ahead, merge_window, new_plain_row, write_whole
 from stockstream.core.publish import candle_of
 from stockstream.core.reduce import add_columns
@@ -28,7 +29,9 @@ from stockstream.core.runs import Run
 from stockstream.core.verdict import Policy
 from stockstream.core.volume import next_counted
 from stockstream.core.watermark import Clocks
-from stockstream.models import Candle, Verdict
+from stockstream.models import Candle, Tick, Verdict
+
+_LENGTHS_MS = tuple(INTERVALS_MS.values())
 
 
 @dataclass(slots=True)
@@ -71,6 +74,7 @@ class Engine:
         self._held: dict[Address, Row] = {}
         self._untold: list[tuple[Address, Row]] = []
         self._position: dict[int, int] = {}
+        self._series: dict[Key, tuple[Series, ...]] = {}
 
     def restore(
         self, rows: Iterable[tuple[Address, Row]], now_ms: int, committed: Mapping[int, int] | None = None
@@ -109,10 +113,10 @@ class Engine:
         ``columns`` are ticks of other symbols in the same stretch of the log; ``epoch`` is that of their offsets.
         """
         batch = Batch()
-        add_ticks(batch, self.policy, ticks)
+        applied = Applied(batch)
+        add_ticks(batch, self.policy, self._take_lone(topic_id, ticks, now_ms, applied))
         if columns is not None and len(columns):
             add_columns(batch, self.policy, columns, stamp(epoch, 0))
-        applied = Applied(batch)
         self._refuse(topic_id, batch)
         self._move_clocks(batch, now_ms)
         ahead: dict[str, list[Ahead]] = {interval: [] for interval in INTERVALS_MS}
@@ -235,12 +239,55 @@ class Engine:
             for name, reached_ms in piece.clocks:
                 self.clocks.move(name, reached_ms, now_ms)
 
+    def _take_lone(self, topic_id: int, ticks: Sequence[Stamped], now_ms: int, applied: Applied) -> Sequence[Stamped]:
+        """Merge the trades that lie ahead of their rows; returns the other ticks, and all that follow of their symbols."""
+        batch, others, left = applied.batch, set[Key](), []
+        for stamped in ticks:
+            at_stamp, tick = stamped
+            if tick.kind == "trade":
+                key = (tick.symbol, session_of(tick))
+                if key not in others and self._take_trade(topic_id, at_stamp, tick, key, now_ms, applied.touched):
+                    continue
+                others.add(key)
+            elif tick.kind == "snapshot":
+                others.add((tick.symbol, session_of(tick)))
+            left.append(stamped)
+        batch.count += len(ticks) - len(left)
+        if ticks:
+            batch.last = max(batch.last, ticks[-1][0])
+        return left
+
+    def _take_trade(
+        self, topic_id: int, at_stamp: int, tick: Tick, key: Key, now_ms: int, touched: dict[Address, None]
+    ) -> bool:
+        """Merge a trade if that can be done by itself."""
+        series = self._series_of(key)
+        forming = forming_rows(series, _LENGTHS_MS, tick.event_time)
+        if len(forming) < len(series) or not is_new(topic_id, at_stamp, tick, forming):
+            return False
+        if self.policy.judge(tick) is not Verdict.ACCEPTED:
+            return False
+        self.clocks.move(clock_name(tick.source, tick.exchange), min(tick.event_time, tick.received_ms), now_ms)
+        self._forget_duplicates(forming[0][1])
+        merge_trade(forming, at_stamp, tick)
+        for each, (start, row, _) in zip(series, forming, strict=True):
+            each.put(start, row)
+            touched[each.interval, key, start] = None
+        return True
+
+    def _series_of(self, key: Key) -> tuple[Series, ...]:
+        """Those of every interval, the ledger's first."""
+        found = self._series.get(key)
+        if found is None:
+            found = self._series[key] = tuple(self.rows.series(interval, key) for interval in INTERVALS_MS)
+        return found
+
     def _lines(self, key: Key) -> list[Line]:
-        return [Line(self.rows.series(interval, key)) for interval in INTERVALS_MS]
+        return list(map(Line, self._series_of(key)))
 
     def _apply_run(self, topic_id: int, run: Run, applied: Applied, ahead: Mapping[str, list[Ahead]]) -> None:
         """Merge the ticks of one symbol; what is left to write of a plain run is added to ``ahead``, by interval."""
-        series = [self.rows.series(interval, run.key) for interval in INTERVALS_MS]
+        series = self._series_of(run.key)
         # While the log is read again windows are held back; then nothing can be closed at once.
         if run.is_plain and topic_id not in self._ahead and is_ahead(run, series):
             for each in series:
