@@ -46,8 +46,7 @@ def take_in(records: Records, decoder: TickDecoder, epoch: int) -> Intake:
     ticks: list[Stamped] = []
     letters: list[Letter] = []
     first = stamp(epoch, 0)
-    for place in others:
-        key, value, offset = records.key(place), records.value(place), records.offset(place)
+    for key, value, offset in records.at(others):
         try:
             ticks.append((first + offset, decoder.decode(key, value)))
         except BadRecord as error:

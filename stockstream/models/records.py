@@ -44,6 +44,13 @@ class Records:
         """The offset of one record."""
         return int(self.offsets[index])
 
+    def at(self, places: Sequence[int]) -> Iterator[tuple[bytes | None, bytes | None, int]]:
+        """Key, value and offset of the records at ``places``."""
+        data, chosen = self.data, slice(None) if len(places) == len(self) else list(places)
+        columns = (self.key_begin, self.key_end, self.value_begin, self.value_end, self.offsets)
+        for key, key_end, value, value_end, offset in zip(*(each[chosen].tolist() for each in columns), strict=True):
+            yield None if key < 0 else data[key:key_end], None if value < 0 else data[value:value_end], offset
+
     def part(self, begin: int, end: int) -> Self:
         """The records from ``begin`` up to and without ``end``; the bytes are shared."""
         if begin == 0 and end == len(self):

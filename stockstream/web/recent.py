@@ -5,15 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 
 from stockstream.models import Candle, Latest
 
 LATEST = "latest"
 CANDLE = "candle"
-_SERIES_OF = attrgetter("symbol", "interval", "session")
 
 
 @dataclass(slots=True)
@@ -89,18 +86,21 @@ class Recent:
 
     def put_candles(self, candles: Iterable[Candle]) -> None:
         """Take in states of candles."""
-        for key, states in groupby(candles, key=_SERIES_OF):
+        grown: dict[int, _Series] = {}
+        for candle in candles:
+            key, start_ms = (candle.symbol, candle.interval, candle.session), candle.window_start
             series = self._series.get(key)
             if series is None:
                 series = self._series[key] = _Series()
                 self._symbols.add(key[0])
-            for candle in states:
-                known = series.candles.get(candle.window_start)
-                if known is None:
-                    series.add(candle)
-                elif candle.version > known.version:
-                    series.candles[candle.window_start] = candle
-                else:
-                    continue
-                self._publish((CANDLE, *key, candle.window_start), candle)
+            known = series.candles.get(start_ms)
+            if known is None:
+                series.add(candle)
+                grown[id(series)] = series
+            elif candle.version > known.version:
+                series.candles[start_ms] = candle
+            else:
+                continue
+            self._publish((CANDLE, *key, start_ms), candle)
+        for series in grown.values():
             series.let_go(self._history_ms)
