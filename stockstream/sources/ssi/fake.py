@@ -50,10 +50,11 @@ class Deal:
 
 @dataclass(slots=True)
 class Tape:
-    """Every trade, and each that was sent, repeats aside, with the number of its connection; how many frames."""
+    """Every trade, and each that was sent, repeats aside, with the number of its connection; how many of each kind."""
 
     made: list[Deal] = field(default_factory=list)
     sent: list[tuple[int, Deal]] = field(default_factory=list)
+    repeats: int = 0
     frames: int = 0
     rubbish: int = 0
 
@@ -275,6 +276,7 @@ class FakeSsi(FakeVenue):
         if texts and await self._broadcast(client, texts):
             news = [deal for deal in deals if self._told.get(deal.symbol) != deal]
             self.tape.sent += [(client.number, deal) for deal in news]
+            self.tape.repeats += len(deals) - len(news)
             self._told.update({deal.symbol: deal for deal in news})
 
     async def _keep_alive(self) -> None:
