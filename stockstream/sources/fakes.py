@@ -18,11 +18,13 @@ HOST = "127.0.0.1"
 class FakeVenue(ABC):
     """Serves a market while it is entered; a context manager.
 
-    A ``port`` of 0 means any; it stays the same when started again.
+    A ``port`` of 0 means any; it stays the same when started again. ``acknowledged`` are the numbers of the connections
+    that both sides have closed in good order.
     """
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.acknowledged: set[int] = set()
         self._pumps: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -99,6 +101,12 @@ class FakeSockets(FakeVenue):
         for client in list(self._clients):
             client.socket.transport.abort()
             await client.socket.wait_closed()
+
+    def _forget(self, client: Client) -> None:
+        """A connection has ended."""
+        del self._clients[client]
+        if client.socket.protocol.close_rcvd is not None:
+            self.acknowledged.add(client.number)
 
     @abstractmethod
     async def _serve(self, socket: ServerConnection) -> None:

@@ -20,7 +20,7 @@ _US = (
     (20 * _HOUR_MS, DAY_MS, POST),
 )
 _HALF_HOUR_MS = _HOUR_MS // 2
-_VIETNAM = ((4 * _HALF_HOUR_MS, 9 * _HALF_HOUR_MS, REGULAR), (12 * _HALF_HOUR_MS, 15 * _HALF_HOUR_MS, REGULAR))
+VIETNAM = ((4 * _HALF_HOUR_MS, 9 * _HALF_HOUR_MS, REGULAR), (12 * _HALF_HOUR_MS, 15 * _HALF_HOUR_MS, REGULAR))
 _REAL_CRYPTO = ("BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD", "DOGE-USD", "ADA-USD", "BTC-EUR", "LTC-USD")
 _REAL_EQUITIES = ("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "TSLA", "BRK-B", "JPM", "F", "INTC", "AMD")
 _VIETNAMESE = ("VCB.VN", "FPT.VN", "HPG.VN", "VNM.VN", "VIC.VN", "MWG.VN")
@@ -61,11 +61,7 @@ class Instrument:
 
     def session(self, at_ms: int) -> int | None:
         """The ``market_hours`` of a time, None while closed."""
-        of_day = at_ms % DAY_MS
-        is_weekend = (at_ms // DAY_MS + 3) % 7 >= 5
-        if is_weekend and self.hours is not ALWAYS:
-            return None
-        return next((hours for start, end, hours in self.hours if start <= of_day < end), None)
+        return session_at(self.hours, at_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +93,15 @@ class MarketClock:
         return self.start_ms + int((self.steady_s() - self._began_s) * 1000 * self.scale)
 
 
+def session_at(hours: tuple[tuple[int, int, int], ...], at_ms: int) -> int | None:
+    """The ``market_hours`` of a time by the hours of an instrument, None while closed."""
+    of_day = at_ms % DAY_MS
+    is_weekend = (at_ms // DAY_MS + 3) % 7 >= 5
+    if is_weekend and hours is not ALWAYS:
+        return None
+    return next((kind for start, end, kind in hours if start <= of_day < end), None)
+
+
 def instruments(count: int = 300, *, always_open: bool = False) -> list[Instrument]:
     """US equities for the most part, some crypto pairs, a few Vietnamese shares, indices and futures.
 
@@ -123,7 +128,7 @@ def _instrument(symbol: str, rank: int) -> Instrument:
     weight = 0.006 if is_quiet else 1.0 / (1 + rank) ** 0.5
     price = float(20 + (rank * 37) % 400)
     if symbol.endswith(".VN"):
-        return Instrument(symbol, "VSE", 8, 0, price * 1000, weight, _VIETNAM, "VND")
+        return Instrument(symbol, "VSE", 8, 0, price * 1000, weight, VIETNAM, "VND")
     if symbol.startswith("^"):
         return Instrument(symbol, "SNP", 9, 2, price * 20, weight, _US[1:2], has_volume=False)
     if symbol.endswith("=F"):

@@ -224,11 +224,15 @@ class System:
     def candles_topic(self) -> dict[CandleKey, Candle]:
         """The candles of the ``candles`` topic, the highest version of each."""
         found: dict[CandleKey, Candle] = {}
-        for candle in self._decoded("candles", Candle, CANDLE_SCHEMA):
+        for candle in self.candle_changes():
             known = found.get(candle.key)
             if known is None or candle.version >= known.version:
                 found[candle.key] = candle
         return found
+
+    def candle_changes(self) -> list[Candle]:
+        """All that the ``candles`` topic holds, by partition and offset."""
+        return self._decoded("candles", Candle, CANDLE_SCHEMA)
 
     def latest_topic(self) -> dict[str, Latest]:
         """The last price of each symbol in the ``latest`` topic."""

@@ -7,17 +7,15 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from holes import assert_made_of, told, until_repaired, until_told
 from places import by_http, by_sql
-from reference import reference_candles
 
-from stockstream.models import Candle
 from stockstream.testing.clickhouse import ClickHouseFacade
 from stockstream.testing.kafka import KafkaCluster
 from stockstream.testing.registry import RegistryServer
-from stockstream.testing.system import CandleKey, System, WorkerProcess
+from stockstream.testing.system import System
 from stockstream.testing.wait import wait_until_async
 
 _NUMBERED = Path(__file__).parents[1] / "numbered"
@@ -39,32 +37,11 @@ def system(kafka: KafkaCluster, registry: RegistryServer, clickhouse: ClickHouse
             print(each.log.read_text())
 
 
-def told(worker: WorkerProcess, query: str = "") -> list[dict[str, Any]]:
-    status, answer = worker.get(f"/gaps{query}")
-    return answer["gaps"] if status == 200 else []
-
-
-async def until_told(worker: WorkerProcess, cause: str, count: int = len(SYMBOLS)) -> None:
-    await wait_until_async(
-        lambda: sum(cause in gap["cause"] for gap in told(worker)) >= count, 60, f"{count} holes of cause {cause}"
-    )
-
-
 async def until_trades(market: Venue, more: int) -> None:
     wanted = {symbol: len(trades) + more for symbol, trades in market.tape.items()}
     await wait_until_async(
         lambda: all(len(market.tape[symbol]) >= count for symbol, count in wanted.items()), 60, "trades"
     )
-
-
-def assert_the_tapes(market: Venue, found: dict[CandleKey, Candle], where: str) -> None:
-    expected = reference_candles(enumerate(market.ticks()))
-    assert {(symbol, interval, start) for symbol, interval, _, start in found} == expected.keys(), where
-    for (symbol, interval, _, start), candle in found.items():
-        right = expected[symbol, interval, start]
-        assert (candle.open, candle.high, candle.low, candle.close) == (right.open, right.high, right.low, right.close)
-        assert (candle.trades, candle.volume) == (right.trades, float(right.volume or 0)), f"{where}: {candle}"
-        assert not candle.gap, f"{where}: {candle}"
 
 
 @pytest.mark.timeout(400)
@@ -80,14 +57,14 @@ async def test_what_is_missing_is_told_repaired_and_no_longer_flagged(system: Sy
         await until_trades(market, 50)
 
         market.withheld = 30
-        await until_told(worker, "missing")
+        await until_told(worker, "missing", len(SYMBOLS))
         market.refuses = True
         await market.drop()
         await until_trades(market, 50)
         market.refuses = False
-        await until_told(worker, "aborted")
+        await until_told(worker, "aborted", len(SYMBOLS))
         market.is_silent = True
-        await until_told(worker, "silent")
+        await until_told(worker, "silent", len(SYMBOLS))
         market.is_silent = False
         await wait_until_async(
             lambda: any("answers 503" in (gap["reason"] or "") for gap in told(worker, "?state=open")), 60, "a failure"
@@ -99,20 +76,18 @@ async def test_what_is_missing_is_told_repaired_and_no_longer_flagged(system: Sy
         await asyncio.to_thread(system.kill)
         await until_trades(market, 50)
         worker = await asyncio.to_thread(system.start)
-        await until_told(worker, "worker lost")
+        await until_told(worker, "worker lost", len(SYMBOLS))
         market.tells_history = True
         await until_trades(market, 50)
-        await wait_until_async(
-            lambda: told(worker) and all(gap["state"] == "repaired" for gap in told(worker)), 120, "all to be repaired"
-        )
+        await until_repaired(worker)
         assert {gap["symbol"] for gap in told(worker)} == set(SYMBOLS)
 
         market.is_trading = False
         await asyncio.sleep(1)  # what was sent is received before the connection ends
         await asyncio.to_thread(system.wait_drained)
-        assert_the_tapes(market, await asyncio.to_thread(by_http, worker, SYMBOLS), "HTTP")
-        assert_the_tapes(market, await asyncio.to_thread(by_sql, system), "ClickHouse")
-        assert_the_tapes(market, await asyncio.to_thread(system.candles_topic), "candles")
+        assert_made_of(market.ticks(), await asyncio.to_thread(by_http, worker, SYMBOLS), "HTTP")
+        assert_made_of(market.ticks(), await asyncio.to_thread(by_sql, system), "ClickHouse")
+        assert_made_of(market.ticks(), await asyncio.to_thread(system.candles_topic), "candles")
 
         other = await asyncio.to_thread(system.start, "w1", sink_enabled="false")
         await wait_until_async(lambda: other.get("/gaps")[0] == 200, 60, "the other worker to have read the ledger")

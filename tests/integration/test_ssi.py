@@ -39,6 +39,7 @@ def clock(text: str) -> Callable[[], int]:
 
 
 MORNING, LUNCH = "2026-11-27T10:00", "2026-11-27T12:00"
+MORNING_TO_COME = "2100-01-04T10:00"  # for who goes by the real time, and takes nothing of before for a trade
 
 
 def said(ticks: Sequence[Tick]) -> dict[str, list[Said]]:
@@ -122,6 +123,25 @@ async def test_after_an_abort_the_last_trade_that_is_told_again_counts_once(kafk
             assert [each for each in everything[symbol] if each in trades] == trades
             assert len(lost) < len(trades) / 2
         assert set(map(tuple, controls(ticks).values())) == {(("start", None), ("gap", "aborted"))}
+
+
+async def test_another_worker_does_not_count_the_last_trade_again(kafka: Any, registry: Any) -> None:
+    async with opened(kafka, registry) as scene:
+        scene.run()
+        await scene.until_streaming(1)
+        await scene.until_sent(100)
+        scene.fake.frame_every_s = 0
+        await scene.runner.stop()
+        await scene.task
+        traded_ms = max(each.time_ms for _, each in scene.fake.tape.sent)
+        await wait_until_async(lambda: scene.topic.now_ms() >= traded_ms + 1000, 20, "another second")
+        scene.run()
+        await scene.until_streaming(1)
+        scene.fake.frame_every_s = 0.01
+        await scene.until_sent(50)
+        ticks = await scene.stop()
+        assert said(ticks) == told(scene.fake.tape.sent)
+        assert sum(tick.kind == "quote" and tick.last_size > 0 for tick in ticks) == len(NAMES)
 
 
 async def test_silence_ends_a_connection_in_the_morning(kafka: Any, registry: Any) -> None:
@@ -208,7 +228,7 @@ async def test_a_wrong_key_is_told_in_one_line_and_nothing_of_it_is_shown(
 
 
 async def test_a_config_file_of_three_lines_starts_the_source(kafka: Any, registry: Any, tmp_path: Path) -> None:
-    async with FakeSsi(NAMES, clock(MORNING), consumer=CONSUMER) as fake:
+    async with FakeSsi(NAMES, clock(MORNING_TO_COME), consumer=CONSUMER) as fake:
         config = (
             f'symbols = "SSI:VCB,SSI:FPT"\nssi_consumer_id = "{CONSUMER[0]}"\nssi_consumer_secret = "{CONSUMER[1]}"\n'
         )
@@ -220,5 +240,5 @@ async def test_a_config_file_of_three_lines_starts_the_source(kafka: Any, regist
         }
         output, prefix = await produced("ssi", fake, tmp_path, config, environment)
         assert not [secret for secret in (*CONSUMER, "Bearer", *fake.tokens) if secret in output]
-        topic = MarketTopic(kafka, registry, clock(MORNING), f"{prefix}vn-market")
+        topic = MarketTopic(kafka, registry, clock(MORNING_TO_COME), f"{prefix}vn-market")
         assert said(await topic.read()) == told(fake.tape.sent)

@@ -54,8 +54,9 @@ class Print:
 
 @dataclass(slots=True)
 class Tape:
-    """Every print with the number of the connection that it was sent on; how many frames, and of which kinds."""
+    """Every print, and each that was sent with the number of its connection; how many frames, and of which kinds."""
 
+    made: list[Print] = field(default_factory=list)
     sent: list[tuple[int, Print]] = field(default_factory=list)
     trades: int = 0
     pings: int = 0
@@ -99,8 +100,8 @@ class Market:
 class FakeFinnhub(FakeSockets):
     """Serves a market at ``url`` to who has ``token``, while it is entered; a context manager.
 
-    ``now_ms`` is the market's time. Each connection gets a frame every ``frame_every_s`` of what it has subscribed,
-    0 for none, and a ping every ``ping_every_s``.
+    ``now_ms`` is the market's time. Something is traded every ``frame_every_s``, whoever listens, 0 for never: a
+    connection gets a frame of what it has subscribed, and a ping every ``ping_every_s``.
     """
 
     def __init__(
@@ -185,7 +186,7 @@ class FakeFinnhub(FakeSockets):
         except ConnectionClosed:
             pass
         finally:
-            del self._clients[client]
+            self._forget(client)
 
     async def _obey(self, client: Client, command: dict[str, Any]) -> None:
         kind, symbol = command.get("type"), command.get("symbol")
@@ -210,11 +211,15 @@ class FakeFinnhub(FakeSockets):
     async def _trade(self) -> None:
         while True:
             await asyncio.sleep(self.frame_every_s or _PACE_S)
-            for client in list(self._clients) if self.frame_every_s else ():
-                if client.symbols and not client.is_silent:
-                    names = self.market.choose(list(client.symbols), _TRADES_A_FRAME)
-                    prints = [self.market.next(name, self._now_ms()) for name in names]
-                    self._tell(client, prints, [each.wire() for each in prints])
+            if not self.frame_every_s:
+                continue
+            names = self.market.choose(self.market.symbols, _TRADES_A_FRAME)
+            prints = [self.market.next(name, self._now_ms()) for name in names]
+            self.tape.made += prints
+            for client in list(self._clients):
+                asked_for = [each for each in prints if each.symbol in client.symbols]
+                if asked_for and not client.is_silent:
+                    self._tell(client, asked_for, [each.wire() for each in asked_for])
 
     async def _ping(self) -> None:
         while True:

@@ -3,7 +3,8 @@
 It behaves as SSI's client expects it to: an access token is a JSON Web Token that ends; what is wrong with a key is
 said with HTTP 200 and a ``status`` in the body; the hub lets nobody in without a token; a command is answered with its
 number; a channel has the symbols that it was last switched to; an empty object every few seconds keeps a connection
-alive; upon a subscription the last trade of a symbol is told once more.
+alive; upon a subscription the last trade of a symbol is told once more. Symbols are traded from when they were first
+asked for on, in the hours of the exchange, whoever listens; each date its volume begins anew.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from stockstream.sources.fakes import HOST, FakeVenue
+from stockstream.sources.market import DAY_MS, VIETNAM, session_at
 
 HUB = "FcMarketDataV2Hub"
 RUBBISH: tuple[str, ...] = (
@@ -30,7 +32,8 @@ RUBBISH: tuple[str, ...] = (
     '{"M":[{"H":"FcMarketDataV2Hub","M":"Broadcast","A":["no JSON"]}]}',
     '{"M":[{"H":"FcMarketDataV2Hub","M":"Error","A":["Connection has been blocked, quota 1 exceeded by 2"]}]}',
 )
-_VIETNAM = timedelta(hours=7)
+_AHEAD_OF_UTC = timedelta(hours=7)
+_AHEAD_OF_UTC_MS = 7 * 3_600_000
 _QUOTE_SHARE = 0.3
 
 
@@ -47,9 +50,11 @@ class Deal:
 
 @dataclass(slots=True)
 class Tape:
-    """Every trade, repeats aside, with the number of the connection that it was sent on; how many frames there were."""
+    """Every trade, and each that was sent, repeats aside, with the number of its connection; how many of each kind."""
 
+    made: list[Deal] = field(default_factory=list)
     sent: list[tuple[int, Deal]] = field(default_factory=list)
+    repeats: int = 0
     frames: int = 0
     rubbish: int = 0
 
@@ -61,15 +66,17 @@ class _Client:
     request: web.Request
     channels: dict[str, list[str]] = field(default_factory=dict)
     is_silent: bool = False
+    is_closing: bool = False
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class FakeSsi(FakeVenue):
     """Serves a market of ``symbols`` at ``url`` to who has ``consumer``, an id and secret; a context manager.
 
-    ``now_ms`` is the market's time. A connection gets a frame every ``frame_every_s`` of what it has subscribed, 0 for
-    none, and an empty one every ``alive_every_s``. Access tokens end after ``token_lasts_s``. The same seed gives the
-    same market.
+    ``now_ms`` is the market's time. Something is traded every ``frame_every_s``, 0 for never: a connection gets a frame
+    of what it has subscribed, and an empty one every ``alive_every_s``. Access tokens end after ``token_lasts_s``. The
+    same seed gives the same market.
     """
 
     def __init__(
@@ -90,7 +97,9 @@ class FakeSsi(FakeVenue):
         self.accepted, self.tokens_given = 0, 0
         self._now_ms, self._rng = now_ms, random.Random(seed)  # noqa: S311 - a game, no secret
         self._last = {symbol: Deal(symbol, 0, 10_000.0 + 550 * rank, 0, 0) for rank, symbol in enumerate(symbols)}
-        self.tokens: set[str] = set()
+        self.tokens: dict[str, float] = {}
+        self._begun: dict[str, None] = {}
+        self._told: dict[str, Deal] = {}
         self._clients: dict[_Client, None] = {}
         self._refusing: int | None = None
         self._runner: web.AppRunner | None = None
@@ -108,7 +117,9 @@ class FakeSsi(FakeVenue):
     async def close(self, code: int = 1001) -> None:
         """Close every connection in good order."""
         for client in list(self._clients):
+            client.is_closing = True
             await client.socket.close(code=code)
+            client.closed.set()
 
     async def abort(self) -> None:
         """Cut every connection off."""
@@ -165,16 +176,18 @@ class FakeSsi(FakeVenue):
         if (asked.get("consumerID"), asked.get("consumerSecret")) != self.consumer:
             return web.json_response({"message": "Wrong consumerID or consumerSecret", "status": 401, "data": None})
         self.tokens_given += 1
-        claims = {"exp": int(self._now_ms() / 1000 + self.token_lasts_s), "jti": self.tokens_given}
+        end_s = self._now_ms() / 1000 + self.token_lasts_s
+        claims = {"exp": int(end_s), "jti": self.tokens_given}
         token = ".".join(urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims, {}))
-        self.tokens.add(token)
+        self.tokens[token] = end_s
         return web.json_response({"message": "Success", "status": 200, "data": {"accessToken": token}})
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         if self._refusing is not None:
             return web.Response(status=self._refusing)
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
-        return None if kind == "Bearer" and token in self.tokens else web.Response(status=401)
+        is_good = kind == "Bearer" and self._now_ms() / 1000 < self.tokens.get(token, 0.0)
+        return None if is_good else web.Response(status=401)
 
     async def _negotiate(self, request: web.Request) -> web.Response:
         if (refusal := self._refusal(request)) is not None:
@@ -209,6 +222,10 @@ class FakeSsi(FakeVenue):
             pass
         finally:
             del self._clients[client]
+            if client.is_closing:
+                await client.closed.wait()  # the answer to our close is still to come
+            if socket.close_code not in (None, WSCloseCode.ABNORMAL_CLOSURE):
+                self.acknowledged.add(client.number)
             client.gone.set()
         return socket
 
@@ -223,34 +240,44 @@ class FakeSsi(FakeVenue):
         before = client.channels.get(channel, [])
         client.channels[channel] = names.split("-")
         if channel == "X-TRADE":
-            again = [self._last[name] for name in client.channels[channel] if name in self._last and name not in before]
-            texts = [self._trade_text(deal) for deal in again if deal.total]
-            if texts:
-                await self._broadcast(client, texts)
+            traded = [name for name in client.channels[channel] if name in self._last]
+            self._begun.update(dict.fromkeys(traded))
+            again = [self._last[name] for name in traded if name not in before and self._last[name].total]
+            if again:
+                await self._tell_deals(client, again, [])
 
     async def _trade(self) -> None:
         while True:
             await asyncio.sleep(self.frame_every_s or 0.01)
-            for client in list(self._clients) if self.frame_every_s else ():
-                traded = [name for name in client.channels.get("X-TRADE", []) if name in self._last]
-                if traded and not client.is_silent and not client.socket.closed:
-                    await self._tell_market(client, self._rng.choices(traded, k=3))
-
-    async def _tell_market(self, client: _Client, names: Sequence[str]) -> None:
-        texts, deals = [], []
-        for name in names:
-            last = self._last[name]
-            if name in client.channels.get("X-QUOTE", []) and self._rng.random() < _QUOTE_SHARE:
-                texts.append(self._quote_text(last))
+            if not self.frame_every_s or not self._begun or session_at(VIETNAM, self._now_ms()) is None:
                 continue
-            size = 100 * self._rng.randint(1, 50)
-            price = max(1_000.0, last.price + 50 * self._rng.randint(-1, 1))
-            time_ms = self._now_ms() // 1000 * 1000
-            deal = self._last[name] = Deal(name, time_ms, price, size, last.total + size)
-            deals.append((client.number, deal))
-            texts.append(self._trade_text(deal))
-        if await self._broadcast(client, texts):
-            self.tape.sent += deals
+            names = self._rng.choices(list(self._begun), k=3)
+            quoted = [name for name in names if self._rng.random() < _QUOTE_SHARE]
+            deals = [self._deal(name) for name in names if name not in quoted]
+            for client in list(self._clients):
+                if not client.is_silent and not client.socket.closed:
+                    await self._tell_deals(client, deals, quoted)
+
+    def _deal(self, name: str) -> Deal:
+        """The next trade of a symbol."""
+        last, time_ms = self._last[name], self._now_ms() // 1000 * 1000
+        size = 100 * self._rng.randint(1, 50)
+        price = max(1_000.0, last.price + 50 * self._rng.randint(-1, 1))
+        before = last.total if _date(time_ms) == _date(last.time_ms) else 0
+        deal = self._last[name] = Deal(name, time_ms, price, size, before + size)
+        self.tape.made.append(deal)
+        return deal
+
+    async def _tell_deals(self, client: _Client, deals: Sequence[Deal], quoted: Sequence[str]) -> None:
+        """Send trades, and quotes of symbols, as far as the client has asked for them."""
+        deals = [deal for deal in deals if deal.symbol in client.channels.get("X-TRADE", [])]
+        quotes = [self._last[name] for name in quoted if name in client.channels.get("X-QUOTE", [])]
+        texts = [*map(self._trade_text, deals), *map(self._quote_text, quotes)]
+        if texts and await self._broadcast(client, texts):
+            news = [deal for deal in deals if self._told.get(deal.symbol) != deal]
+            self.tape.sent += [(client.number, deal) for deal in news]
+            self.tape.repeats += len(deals) - len(news)
+            self._told.update({deal.symbol: deal for deal in news})
 
     async def _keep_alive(self) -> None:
         while True:
@@ -286,7 +313,7 @@ class FakeSsi(FakeVenue):
 
     @staticmethod
     def _text(kind: str, symbol: str, time_ms: int, **fields: object) -> str:
-        there = datetime.fromtimestamp(time_ms / 1000, UTC) + _VIETNAM
+        there = datetime.fromtimestamp(time_ms / 1000, UTC) + _AHEAD_OF_UTC
         content = {
             "RType": kind,
             "TradingDate": there.strftime("%d/%m/%Y"),
@@ -298,3 +325,8 @@ class FakeSsi(FakeVenue):
             "TradingSession": "LO",
         }
         return json.dumps({"DataType": kind, "Content": json.dumps(content)})
+
+
+def _date(time_ms: int) -> int:
+    """The trading date, as days since the epoch."""
+    return (time_ms + _AHEAD_OF_UTC_MS) // DAY_MS

@@ -66,6 +66,7 @@ class SsiFeed:
         self._renew_s = 0.0
         self._wanted: dict[str, None] = {}
         self._last: dict[str, Tick] = {}
+        self._unheard: dict[str, int] = {}
         self._commands = 0
 
     def lacks(self) -> str | None:
@@ -127,6 +128,9 @@ class SsiFeed:
     def subscribe(self, symbols: Sequence[str], now_ms: int) -> list[str]:
         """A frame a channel; each names all symbols, as it takes the place of what that channel had before."""
         self._wanted.update(dict.fromkeys(symbols))
+        for symbol in symbols:
+            if symbol not in self._last:
+                self._unheard.setdefault(symbol, now_ms // 1000 * 1000)  # SSI's times are whole seconds
         return self._switch()
 
     def unsubscribe(self, symbols: Sequence[str]) -> list[str]:
@@ -134,12 +138,14 @@ class SsiFeed:
         for symbol in symbols:
             self._wanted.pop(symbol, None)
             self._last.pop(symbol, None)
+            self._unheard.pop(symbol, None)
         return self._switch() if self._wanted else []
 
     def parse(self, frame: Frame, received_ms: int) -> list[Tick]:
         """The trades of a frame, and its quotes with the price of the last trade; without one they are left out.
 
-        A trade that is told once more, as upon a subscription, is left out too.
+        A trade that is told once more, as upon a subscription, is left out too. The first that is heard of a symbol
+        becomes a quote if it happened before we subscribed: whoever was subscribed then has counted it.
         """
         try:
             return [tick for tick in parse(frame, received_ms) if self._is_news(tick)]
@@ -172,6 +178,8 @@ class SsiFeed:
             if last is not None:
                 tick.price, tick.sequence, tick.day_volume = last.price, last.sequence, last.day_volume
             return last is not None
+        if tick.event_time < self._unheard.pop(tick.symbol, 0):
+            tick.kind = "quote"
         is_told_again = last is not None and _told(tick) == _told(last)
         self._last[tick.symbol] = tick
         return not is_told_again

@@ -50,7 +50,7 @@ class FakeYahoo(FakeSockets):
         self._waiting: dict[str, Trade] = {}
         self._told_ms: dict[str, int] = {}
         self._connections = 0
-        self._refusing: int | None = None
+        self._refusing: tuple[int, dict[str, str]] | None = None
 
     @property
     def url(self) -> str:
@@ -71,9 +71,10 @@ class FakeYahoo(FakeSockets):
         for client in self._clients:
             client.is_silent = is_silent
 
-    def refuse(self, status: int | None = 503) -> None:
+    def refuse(self, status: int | None = 503, retry_after_s: int | None = None) -> None:
         """Answer new connections with an HTTP status; None: accept them again."""
-        self._refusing = status
+        headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+        self._refusing = None if status is None else (status, headers)
 
     async def send_rubbish(self) -> int:
         """Send every kind of frame that carries no price on every connection; how many were sent."""
@@ -85,7 +86,11 @@ class FakeYahoo(FakeSockets):
         return len(_RUBBISH) * len(self._clients)
 
     async def _admit(self, socket: ServerConnection, request: Any) -> Any:
-        return None if self._refusing is None else socket.respond(self._refusing, "refused on order\n")
+        if self._refusing is None:
+            return None
+        response = socket.respond(self._refusing[0], "refused on order\n")
+        response.headers.update(self._refusing[1])
+        return response
 
     async def _serve(self, socket: ServerConnection) -> None:
         self._connections += 1
@@ -98,7 +103,7 @@ class FakeYahoo(FakeSockets):
         except ConnectionClosed:
             pass
         finally:
-            del self._clients[client]
+            self._forget(client)
             self._drop(client, list(client.symbols))
 
     def _obey(self, client: Client, frame: str | bytes) -> bool:

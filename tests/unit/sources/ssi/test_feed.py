@@ -153,6 +153,23 @@ def test_a_trade_that_is_told_again_does_not_count_again() -> None:
     assert len(heard.parse(frame(later), 3)) == 1
 
 
+def test_the_last_trade_before_the_first_subscription_is_a_quote() -> None:
+    heard = SsiFeed()
+    [traded] = SsiFeed().parse(frame(TRADE), 1)
+    heard.subscribe([traded.symbol], traded.event_time + 1000)
+    heard.subscribe([traded.symbol], traded.event_time + 60_000)
+    later = {**TRADE, "TotalVol": TRADE["TotalVol"] + 100}
+    assert [tick.kind for tick in heard.parse(frame(TRADE, TRADE, later), 1)] == ["quote", "trade"]
+
+
+def test_what_was_missed_after_the_first_subscription_is_a_trade() -> None:
+    heard = SsiFeed()
+    [traded] = SsiFeed().parse(frame(TRADE), 1)
+    heard.subscribe([traded.symbol], traded.event_time + 999)
+    heard.subscribe([traded.symbol], traded.event_time + 60_000)
+    assert [tick.kind for tick in heard.parse(frame(TRADE), 1)] == ["trade"]
+
+
 def test_the_good_messages_of_a_partly_bad_frame_are_kept() -> None:
     heard = SsiFeed()
     with pytest.raises(PartlyBad) as error:
