@@ -9,6 +9,8 @@ import click
 
 from stockstream.core.interval import INTERVALS_MS, trading_day, window_end, window_start
 from stockstream.errors import InvalidInput
+from stockstream.models import Tick
+from stockstream.models.tick import CONTROLS
 from stockstream.web.times import parse_time
 
 _DAY = 10
@@ -27,6 +29,11 @@ class Span:
         return (self.from_ms is None or start_ms >= self.from_ms) and (self.to_ms is None or start_ms < self.to_ms)
 
     @property
+    def is_endless(self) -> bool:
+        """Whether every candle is wanted."""
+        return self.from_ms is None and self.to_ms is None
+
+    @property
     def first_ms(self) -> int | None:
         """The first event that matters: a candle's cumulative volume counts from those before it on its date."""
         return None if self.from_ms is None else trading_day(self.from_ms)[0]
@@ -37,6 +44,13 @@ class Span:
         if self.to_ms is None:
             return None
         return window_end(self.interval, window_start(self.interval, max(0, self.to_ms - 1)))
+
+    def matters(self, tick: Tick) -> bool:
+        """Whether the candles depend on the tick; a control record may reach into them from anywhere."""
+        if tick.kind in CONTROLS:
+            return True
+        first_ms, end_ms = self.first_ms, self.end_ms
+        return (first_ms is None or tick.event_time >= first_ms) and (end_ms is None or tick.event_time < end_ms)
 
 
 INTERVAL = click.option(
