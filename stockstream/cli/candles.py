@@ -12,13 +12,13 @@ from itertools import islice
 
 import click
 
-from stockstream.cli.columns import parse_columns, parse_symbols
+from stockstream.cli.columns import TIME_UNIT, parse_columns, parse_symbols
 from stockstream.cli.progress import progress
 from stockstream.cli.times import INTERVAL, Span, parse_time_option
 from stockstream.core.offline import OfflineEngine
 from stockstream.models import Candle, Verdict
 from stockstream.sources.replay.files import open_recording
-from stockstream.sources.replay.rows import Recording
+from stockstream.sources.replay.rows import Recording, TimeUnit
 
 _BATCH_TICKS = 10_000
 _HEADER = ("start_ms", "open", "high", "low", "close", "volume", "vwap", "trades")
@@ -29,6 +29,7 @@ _USED = {Verdict.ACCEPTED, Verdict.DUPLICATE}
 @click.argument("file", required=False)
 @INTERVAL
 @click.option("--columns", callback=parse_columns, help="The file's own column names: event_ms=time,price=px,…")
+@TIME_UNIT
 @click.option("--topic", help="Read this topic of Kafka, as it is named there, instead of a file.")
 @click.option(
     "--from",
@@ -42,6 +43,7 @@ def command(
     file: str | None,
     interval: str,
     columns: Mapping[str, str],
+    time_unit: TimeUnit | None,
     topic: str | None,
     from_ms: int | None,
     to_ms: int | None,
@@ -51,7 +53,8 @@ def command(
 
     FILE holds trades as CSV with the columns event_ms, trade_id, side, price, size and, for several instruments,
     symbol; as JSON lines; or as Parquet. Text may be gzip, and - is standard input. Trades may come in any order and
-    more than once. Minutes without a trade have no row.
+    more than once. Minutes without a trade have no row. Times are epoch milliseconds, or as --time-unit says; what
+    cannot be is an error. Parquet's timestamps know their own unit.
 
     With --topic the candles are those that a worker with the same settings makes of the records that are there at
     the start.
@@ -65,8 +68,8 @@ def command(
         raise click.UsageError("--from must be earlier than --to")
     span = Span(interval, from_ms, to_ms)
     if topic is not None:
-        if columns:
-            raise click.UsageError("--columns is for files: a topic has its own.")
+        if columns or time_unit:
+            raise click.UsageError("--columns and --time-unit are for files: a topic has its own.")
         # What talks to servers takes a second to import, which files need not wait for.
         from stockstream.cli.topic_candles import fold_topic
         from stockstream.settings import Settings
@@ -74,7 +77,7 @@ def command(
         engine = asyncio.run(fold_topic(Settings.load(), topic, span, symbols))
         _print(engine, span, has_symbol=True)
         return
-    with open_recording(str(file), columns) as trades:
+    with open_recording(str(file), columns, unit=time_unit) as trades:
         if symbols and not trades.has_symbol:
             raise click.UsageError(
                 "--symbols needs a symbol column, which the file lacks: leave it out, or name the column with "

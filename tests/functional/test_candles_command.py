@@ -195,14 +195,14 @@ def test_an_empty_span_is_bad_usage() -> None:
 def test_columns_can_have_other_names() -> None:
     text = b"px,when,id,qty\n1.5,60000,1,2\n1.25,60001,2,0.5\n"
     mapped = "event_ms=when,price=px,trade_id=id,size=qty"
-    assert run("-", "--interval", "1m", "--columns", mapped, stdin=text).stdout == (
+    assert run("-", "--columns", mapped, "--time-unit", "ms", stdin=text).stdout == (
         "start_ms,open,high,low,close,volume,vwap,trades\n60000,1.5,1.5,1.25,1.25,2.5,1.45,2\n"
     )
 
 
 def test_numbers_are_written_without_exponents() -> None:
-    text = b"event_ms,trade_id,side,price,size\n1,1,buy,0.00000012,0.00000001\n"
-    assert run("-", "--interval", "1m", stdin=text).stdout.splitlines()[1].startswith("0,0.00000012,")
+    text = b"event_ms,trade_id,side,price,size\n1700000000000,1,buy,0.00000012,0.00000001\n"
+    assert run("-", "--interval", "1m", stdin=text).stdout.splitlines()[1].startswith("1699999980000,0.00000012,")
 
 
 def test_a_header_alone_gives_a_header_alone() -> None:
@@ -211,7 +211,34 @@ def test_a_header_alone_gives_a_header_alone() -> None:
 
 
 def test_trades_that_no_candle_can_hold_are_told() -> None:
-    text = f"event_ms,trade_id,side,price,size\n60000,1,buy,1,1\n{10**18},2,buy,1,1\n".encode()
-    result = run("-", "--interval", "1m", stdin=text)
+    at_ms = 1_700_000_000_000
+    text = (
+        f"event_ms,trade_id,price,size,received_ms\n{at_ms},1,1,1,\n{at_ms},2,1e16,1,\n{at_ms},3,1,1,{at_ms - 60_001}\n"
+    )
+    result = run("-", "--interval", "1m", stdin=text.encode())
     assert result.exit_code == 0
-    assert result.stderr == "stockstream: 1 trades left out: bad time 1\n"
+    assert result.stderr == "stockstream: 2 trades left out: bad price 1, future 1\n"
+
+
+def test_seconds_in_place_of_milliseconds_are_no_candles_of_1970() -> None:
+    text = b"event_ms,trade_id,price,size\n1700000000,1,2,1\n1700000061,2,3,1\n"
+    result = run("-", stdin=text)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "stockstream: standard input, line 2: event_ms is 1700000000, which is no time in ms: it looks like seconds, "
+        "which --time-unit s reads\n"
+    )
+    starts_ms = [row["start_ms"] for row in rows(run("-", "--time-unit", "s", stdin=text))]
+    assert starts_ms == ["1699999980000", "1700000040000"]
+
+
+def test_bounds_in_seconds_are_bad_usage() -> None:
+    result = run(str(SAMPLE), "--from", "1570838400")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "looks like seconds: give milliseconds" in result.stderr
+
+
+def test_a_topic_has_its_own_times() -> None:
+    result = run("--topic", "yfinance", "--time-unit", "s")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--time-unit" in result.stderr

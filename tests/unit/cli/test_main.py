@@ -124,7 +124,7 @@ def command(*arguments: str) -> list[str]:
 
 def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
     trades = tmp_path / "trades.csv"
-    lines = (f"{60_000 * n},{n},buy,1.5,1\n" for n in range(1, 20_000))
+    lines = (f"{1_700_000_000_000 + 60_000 * n},{n},buy,1.5,1\n" for n in range(1, 20_000))
     trades.write_text("event_ms,trade_id,side,price,size\n" + "".join(lines))
     with subprocess.Popen(
         command("candles", str(trades), "--interval", "1m"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
