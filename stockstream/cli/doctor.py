@@ -19,7 +19,8 @@ import httpx
 from stockstream.adapters import connection_of, feed_of, registry_of, trusting
 from stockstream.broker.topics import find_topics
 from stockstream.cli.connect import subjects_of
-from stockstream.errors import InvalidInput, StockstreamError
+from stockstream.cli.question import Question
+from stockstream.errors import AnsweredNo, InvalidInput, StockstreamError
 from stockstream.settings import Settings
 from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.contract import Guarded, NotAdmitted
@@ -38,9 +39,12 @@ class Finding:
     told: str
 
 
-@click.command()
+@click.command(cls=Question)
 def command() -> None:
-    """Check every connection and say what is wrong and what to do."""
+    """Check every connection and say what is wrong and what to do.
+
+    Exit code 0: all is well; 1: something is wrong; 2: bad settings, so nothing was checked.
+    """
     settings = Settings.load()
     findings = asyncio.run(examine(settings))
     width = max(len(finding.check) for finding in findings)
@@ -48,7 +52,7 @@ def command() -> None:
         click.echo(f"{finding.check:{width}}  {'ok   ' if finding.is_good else 'WRONG'}  {finding.told}")
     wrong = sum(not finding.is_good for finding in findings)
     if wrong:
-        raise StockstreamError(f"{wrong} of {len(findings)} checks failed")
+        raise AnsweredNo(f"{wrong} of {len(findings)} checks failed")
 
 
 async def examine(settings: Settings) -> list[Finding]:

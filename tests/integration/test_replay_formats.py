@@ -109,7 +109,7 @@ def test_what_came_before_a_bad_row_is_written_and_the_row_is_named(
         (["--from", "2025-01-02"], 2, "--from and --to are both needed"),
         (["--from", "yesterday", "--to", "2025-01-01"], 2, "'yesterday' is no time"),
         (["recorded", "--source", "yahoo"], 2, "are of the archive"),
-        (["--from", "2025-01-01", "--to", "2025-01-02", "--symbol", "A"], 2, "--symbol and --columns are of files"),
+        (["--from", "2025-01-01", "--to", "2025-01-02", "--symbol", "A"], 2, "--columns and --time-unit are of files"),
         (["recorded", "--symbol", "A", "--symbols", "A,B"], 2, "--symbol and --symbols are both given"),
         (["one", "--symbols", "A,B"], 2, "--symbols needs a symbol column"),
         (["recorded", "--app-id", "stockstream"], 1, "--app-id stockstream is the live worker's"),

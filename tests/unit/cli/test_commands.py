@@ -140,7 +140,7 @@ def test_doctor_does_not_ask_for_a_clickhouse_that_is_not_used(monkeypatch: pyte
 @pytest.mark.parametrize("action", [[], ["check"], ["register"]])
 def test_schema_without_a_registry_is_one_line(action: list[str]) -> None:
     result = run("schema", *action)
-    assert result.exit_code == 1
+    assert result.exit_code == 2  # not 1: nothing was refused
     assert "SCHEMA_REGISTRY_URL" in result.stderr
     assert result.stderr.count("\n") == 1
 
@@ -218,7 +218,7 @@ def test_explain_without_a_broker_is_one_line() -> None:
 @pytest.mark.timeout(10)
 def test_compare_says_that_clickhouse_is_away() -> None:
     result = run("compare", "BINANCE:BTCUSDT", "--from", "2025-11-17", "--to", "2025-11-18")
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (2, "")  # not 1: nothing differs
     assert "ClickHouse at http://127.0.0.1:" in result.stderr
     assert "set CLICKHOUSE_URL" in result.stderr
     assert "hush" not in result.output
