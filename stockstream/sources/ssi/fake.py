@@ -31,7 +31,9 @@ RUBBISH: tuple[str, ...] = (
     '{"M":[{"H":"FcMarketDataV2Hub","M":"Error","A":["Connection has been blocked, quota 1 exceeded by 2"]}]}',
 )
 _VIETNAM = timedelta(hours=7)
-_QUOTE_SHARE = 0.3
+_MESSAGES_A_FRAME = 3
+_IDLE_S = 0.01
+_BEHIND_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,13 @@ class Deal:
 
 @dataclass(slots=True)
 class Tape:
-    """Every trade, repeats aside, with the number of the connection that it was sent on; how many frames there were."""
+    """Every trade, repeats aside, with the number of the connection that it was sent on; how many frames there were.
+
+    ``sent_ms`` is when each of them was sent, by the market's time.
+    """
 
     sent: list[tuple[int, Deal]] = field(default_factory=list)
+    sent_ms: list[int] = field(default_factory=list)
     frames: int = 0
     rubbish: int = 0
 
@@ -67,9 +73,10 @@ class _Client:
 class FakeSsi(FakeVenue):
     """Serves a market of ``symbols`` at ``url`` to who has ``consumer``, an id and secret; a context manager.
 
-    ``now_ms`` is the market's time. A connection gets a frame every ``frame_every_s`` of what it has subscribed, 0 for
-    none, and an empty one every ``alive_every_s``. Access tokens end after ``token_lasts_s``. The same seed gives the
-    same market.
+    ``now_ms`` is the market's time. A connection gets a frame of three messages every ``frame_every_s``, on average, of
+    what it has subscribed, 0 for none, and an empty one every ``alive_every_s``; of the messages ``quote_share`` are
+    quotes, where those are subscribed too. Access tokens end after ``token_lasts_s``. The same seed gives the same
+    market.
     """
 
     def __init__(
@@ -80,6 +87,7 @@ class FakeSsi(FakeVenue):
         consumer: tuple[str, str] = ("c0nsumer", "s3cret"),
         port: int = 0,
         frame_every_s: float = 0.01,
+        quote_share: float = 0.3,
         alive_every_s: float = 10.0,
         token_lasts_s: float = 8 * 3600.0,
         seed: int = 1,
@@ -87,6 +95,7 @@ class FakeSsi(FakeVenue):
         super().__init__(port)
         self.symbols, self.tape, self.consumer = tuple(symbols), Tape(), consumer
         self.frame_every_s, self.alive_every_s, self.token_lasts_s = frame_every_s, alive_every_s, token_lasts_s
+        self.quote_share = quote_share
         self.accepted, self.tokens_given = 0, 0
         self._now_ms, self._rng = now_ms, random.Random(seed)  # noqa: S311 - a game, no secret
         self._last = {symbol: Deal(symbol, 0, 10_000.0 + 550 * rank, 0, 0) for rank, symbol in enumerate(symbols)}
@@ -229,18 +238,21 @@ class FakeSsi(FakeVenue):
                 await self._broadcast(client, texts)
 
     async def _trade(self) -> None:
+        steady_s = asyncio.get_running_loop().time
+        due_s = steady_s()
         while True:
-            await asyncio.sleep(self.frame_every_s or 0.01)
+            due_s = max(due_s, steady_s() - _BEHIND_S) + (self.frame_every_s or _IDLE_S)
+            await asyncio.sleep(due_s - steady_s())  # what is overdue is sent at once
             for client in list(self._clients) if self.frame_every_s else ():
                 traded = [name for name in client.channels.get("X-TRADE", []) if name in self._last]
                 if traded and not client.is_silent and not client.socket.closed:
-                    await self._tell_market(client, self._rng.choices(traded, k=3))
+                    await self._tell_market(client, self._rng.choices(traded, k=_MESSAGES_A_FRAME))
 
     async def _tell_market(self, client: _Client, names: Sequence[str]) -> None:
         texts, deals = [], []
         for name in names:
             last = self._last[name]
-            if name in client.channels.get("X-QUOTE", []) and self._rng.random() < _QUOTE_SHARE:
+            if name in client.channels.get("X-QUOTE", []) and self._rng.random() < self.quote_share:
                 texts.append(self._quote_text(last))
                 continue
             size = 100 * self._rng.randint(1, 50)
@@ -249,8 +261,10 @@ class FakeSsi(FakeVenue):
             deal = self._last[name] = Deal(name, time_ms, price, size, last.total + size)
             deals.append((client.number, deal))
             texts.append(self._trade_text(deal))
+        sent_ms = self._now_ms()
         if await self._broadcast(client, texts):
             self.tape.sent += deals
+            self.tape.sent_ms += [sent_ms] * len(deals)
 
     async def _keep_alive(self) -> None:
         while True:
