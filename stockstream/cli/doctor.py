@@ -24,6 +24,7 @@ from stockstream.errors import AnsweredNo, InvalidInput, StockstreamError
 from stockstream.settings import Settings
 from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.contract import Guarded, NotAdmitted
+from stockstream.trust import distrust_of
 
 _PATIENCE_S = 8.0
 _ATTEMPT_S = 5.0
@@ -117,14 +118,11 @@ async def _clickhouse(settings: Settings) -> str:
         async with httpx.AsyncClient(auth=login, timeout=_ATTEMPT_S, verify=tls or True) as client:
             answer = await client.get(f"{where}/", params={"query": "SELECT version()"})
     except httpx.RequestError as error:
-        mend = "start it, or set CLICKHOUSE_URL"
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            mend = (
-                "set STOCKSTREAM_CLICKHOUSE_CA_FILE to the certificate of the authority that signed its own, and "
-                "CLICKHOUSE_URL to a name that is in it"
-            )
+        distrust = distrust_of(error, ca_setting="STOCKSTREAM_CLICKHOUSE_CA_FILE", address_setting="CLICKHOUSE_URL")
+        if distrust is not None:
+            raise StockstreamError(f"ClickHouse at {where} {distrust}") from error
         raise StockstreamError(
-            f"ClickHouse does not answer at {where} ({error or type(error).__name__}): {mend}"
+            f"ClickHouse does not answer at {where} ({error or type(error).__name__}): start it, or set CLICKHOUSE_URL"
         ) from error
     text = " ".join(answer.text.split())[:200]
     if answer.status_code in (401, 403, 516) or "AUTHENTICATION_FAILED" in text:
