@@ -100,6 +100,20 @@ def test_what_came_before_a_bad_row_is_written_and_the_row_is_named(
     assert len(ticks(kafka, registry, f"replay-{prefix}yfinance")) == 100
 
 
+def test_seconds_are_replayed_only_when_it_is_said_that_they_are(
+    kafka: Any, registry: Any, prefix: str, tmp_path: Path
+) -> None:
+    times_s = [1_700_000_000, 1_700_000_061]
+    FORMATS["csv"](tmp_path / "seconds", [{"event_ms": at, "trade_id": at, "price": 1.5, "size": 1} for at in times_s])
+    silent = run("replay", "seconds", "--speed", "max")
+    assert silent.exit_code == 1
+    assert "0 of 0 ticks written" in silent.stdout
+    assert "seconds, line 2: event_ms is 1700000000, which is no time in ms: it looks like seconds" in silent.stderr
+    assert run("replay", "seconds", "--speed", "max", "--time-unit", "s").exit_code == 0
+    written = ticks(kafka, registry, f"replay-{prefix}yfinance")
+    assert sorted(tick.event_time for tick in written) == [at * 1000 for at in times_s]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
