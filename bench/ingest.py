@@ -25,8 +25,9 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
+from bench.environments import python_of
 from bench.measure import Machine, cpu_seconds, peak_mb, save
-from bench.venue import TOKEN, VENUES
+from bench.venue import CONSUMER, TOKEN, VENUES
 from stockstream.codecs import Registry, TickDecoder
 from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2
 from stockstream.sources.catalog import SOURCES
@@ -35,6 +36,7 @@ from stockstream.testing.kafka import KafkaCluster
 from stockstream.testing.registry import RegistryServer
 from stockstream.testing.wait import wait_until
 
+SSI_PEER = "peers/ssi"
 CONTENDERS = ("stockstream", "script with aiokafka", "script with confluent")
 WARM_S = 5.0
 SYMBOLS = {"finnhub": 50}  # what a free key allows; 300 of all others
@@ -83,6 +85,8 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=15.0)
     arguments.add_argument("--ticks-per-s", type=int, nargs="+", default=[1000, 4000])
     given = arguments.parse_args()
+    if given.source == "ssi":
+        python_of(SSI_PEER)  # made before anything is measured
     console = Console()
     paces: list[tuple[Load, Runs]] = []
     with KafkaCluster(kafka_libs()) as kafka, RegistryServer(registry_home()) as registry:
@@ -90,9 +94,10 @@ def main() -> None:
         for pace in given.ticks_per_s:
             load = Load(given.source, pace, given.seconds, SYMBOLS.get(given.source, 300))
             paces.append((load, take_turns(servers, load, given.rounds, console)))
+            written = write(given.source, paces)  # at once: a contender that cannot keep up ends the whole
     for load, runs in paces:
         console.print(table_of(load, runs))
-    console.print(f"written to {write(given.source, paces)}")
+    console.print(f"written to {written}")
 
 
 def take_turns(servers: Servers, load: Load, rounds: int, console: Console) -> Runs:
@@ -121,8 +126,8 @@ def measure(servers: Servers, load: Load, name: str, prefix: str) -> Run:
         tape = Path(folder) / "tape.jsonl"
         with Venue(load, tape) as (server, url, symbols):
             process = subprocess.Popen(
-                command(name, load.source, servers, topic, url, symbols),
-                env=environment(servers, prefix, symbols, load),
+                command(name, load.source, servers, topic, url, symbols, Path(folder)),
+                env=environment(servers, prefix, symbols, url, load),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
@@ -178,20 +183,27 @@ class Venue:
         self._process.stdout.close()
 
 
-def command(name: str, source: str, servers: Servers, topic: str, url: str, symbols: str) -> list[str]:
+def command(name: str, source: str, servers: Servers, topic: str, url: str, symbols: str, folder: Path) -> list[str]:
     if name == "stockstream":
         return [sys.executable, "-m", "stockstream", "produce", source, "--url", url]
-    script = ["bench.peers.trades_script", "--venue", source] if source in VENUES else ["bench.peers.yfinance_script"]
-    if source == "finnhub":
+    script = [sys.executable, "-m", "bench.peers.trades_script", "--venue", source]
+    if source == "yahoo":
+        script = [sys.executable, "-m", "bench.peers.yfinance_script"]
+    elif source == "finnhub":
         url = f"{url}?token={TOKEN}"
+    elif source == "ssi":
+        schema = folder / "schema.json"
+        schema.write_text(json.dumps(TICK_SCHEMA_V2))
+        script = [str(python_of(SSI_PEER)), "-m", "bench.peers.ssi", "--schema", str(schema)]
+        script += ["--consumer", CONSUMER[0], "--secret", CONSUMER[1]]
     return [
-        *(sys.executable, "-m", *script, "--producer", name.split()[-1]),
+        *(*script, "--producer", name.split()[-1]),
         *("--bootstrap", servers.kafka.bootstrap, "--topic", topic, "--url", url, "--symbols", symbols),
         *("--schema-id", str(servers.schema_id)),
     ]
 
 
-def environment(servers: Servers, prefix: str, symbols: str, load: Load) -> dict[str, str]:
+def environment(servers: Servers, prefix: str, symbols: str, url: str, load: Load) -> dict[str, str]:
     return {
         **os.environ,
         "KAFKA_BOOTSTRAP_SERVERS": servers.kafka.bootstrap,
@@ -200,6 +212,7 @@ def environment(servers: Servers, prefix: str, symbols: str, load: Load) -> dict
         "STOCKSTREAM_PARTITIONS": str(load.partitions),
         "SYMBOLS": symbols,
         "FINNHUB_API_TOKEN": TOKEN,
+        **{"SSI_CONSUMER_ID": CONSUMER[0], "SSI_CONSUMER_SECRET": CONSUMER[1], "STOCKSTREAM_SSI_API_URL": url},
         "STOCKSTREAM_BINANCE_TICKER_INTERVAL_S": "0",
     }
 

@@ -196,6 +196,7 @@ TABLES: dict[str, Callable[[Figures], str]] = {
     "ingest": ingest,
     "ingest_binance": ingest,
     "ingest_finnhub": ingest,
+    "ingest_ssi": ingest,
 }
 
 

@@ -18,13 +18,15 @@ from typing import Any
 from stockstream.sources.binance.fake.server import FakeBinance
 from stockstream.sources.binance.fake.tape import Tape
 from stockstream.sources.finnhub.fake import FakeFinnhub, Market
+from stockstream.sources.ssi.fake import FakeSsi
 
 FILLS_AN_ORDER = 2.5
-TRADES_A_FRAME = 7
+TRADES_A_FRAME = {"finnhub": 7, "ssi": 3}
 TOKEN = "bench"  # noqa: S105 - it opens nothing but the fake
+CONSUMER = ("bench", "bench")
 
-Sent = Callable[[], Iterable[tuple[str, int, float]]]
-"""(symbol, trade's time ms, price) of all that was sent, in order."""
+Sent = Callable[[], Iterable[tuple[str, int, int, float]]]
+"""(symbol, ms when it was sent, trade's time ms, price) of all that was sent, in order."""
 
 
 @asynccontextmanager
@@ -33,11 +35,11 @@ async def binance(symbols: int, trades_per_s: float) -> AsyncIterator[tuple[str,
     tape = Tape(names, now_ms(), trades_per_s / FILLS_AN_ORDER)
     async with FakeBinance(tape, now_ms) as fake:
 
-        def sent() -> Iterator[tuple[str, int, float]]:
+        def sent() -> Iterator[tuple[str, int, int, float]]:
             for client in [*fake.gone, *fake.clients]:
                 for name, trade_id in client.sent:
                     trade = tape.trades[name][trade_id - tape.trades[name][0].trade_id]
-                    yield f"BINANCE:{name}", trade.time_ms, float(trade.price)
+                    yield f"BINANCE:{name}", trade.time_ms, trade.time_ms, float(trade.price)
 
         yield fake.url, [f"BINANCE:{name}" for name in names], sent
 
@@ -45,17 +47,31 @@ async def binance(symbols: int, trades_per_s: float) -> AsyncIterator[tuple[str,
 @asynccontextmanager
 async def finnhub(symbols: int, trades_per_s: float) -> AsyncIterator[tuple[str, list[str], Sent]]:
     names = [f"F{number:03d}" for number in range(symbols)]
-    frame_every_s = TRADES_A_FRAME / trades_per_s
+    frame_every_s = TRADES_A_FRAME["finnhub"] / trades_per_s
     async with FakeFinnhub(Market(names), now_ms, token=TOKEN, symbols=symbols, frame_every_s=frame_every_s) as fake:
 
-        def sent() -> Iterator[tuple[str, int, float]]:
+        def sent() -> Iterator[tuple[str, int, int, float]]:
             for _, each in fake.tape.sent:
-                yield f"FINNHUB:{each.symbol}", each.time_ms, each.price
+                yield f"FINNHUB:{each.symbol}", each.time_ms, each.time_ms, each.price
 
         yield fake.url, [f"FINNHUB:{name}" for name in names], sent
 
 
-VENUES: dict[str, Any] = {"binance": binance, "finnhub": finnhub}
+@asynccontextmanager
+async def ssi(symbols: int, trades_per_s: float) -> AsyncIterator[tuple[str, list[str], Sent]]:
+    names = [f"V{number:03d}" for number in range(symbols)]
+    frame_every_s = TRADES_A_FRAME["ssi"] / trades_per_s
+    fake = FakeSsi(names, now_ms, consumer=CONSUMER, frame_every_s=frame_every_s, quote_share=0, keeps_hours=False)
+    async with fake:
+
+        def sent() -> Iterator[tuple[str, int, int, float]]:
+            for (_, each), sent_ms in zip(fake.tape.sent, fake.tape.sent_ms, strict=True):
+                yield f"SSI:{each.symbol}", sent_ms, each.time_ms, each.price
+
+        yield fake.url, [f"SSI:{name}" for name in names], sent
+
+
+VENUES: dict[str, Any] = {"binance": binance, "finnhub": finnhub, "ssi": ssi}
 
 
 def now_ms() -> int:
@@ -77,7 +93,8 @@ async def main() -> None:
         print(",".join(symbols), flush=True)
         await ended.wait()
         lines = [
-            json.dumps({"symbol": symbol, "sent_ms": at, "time_ms": at, "price": price}) for symbol, at, price in sent()
+            json.dumps({"symbol": symbol, "sent_ms": sent_ms, "time_ms": time_ms, "price": price})
+            for symbol, sent_ms, time_ms, price in sent()
         ]
         given.tape.write_text("\n".join(lines))
 

@@ -7,6 +7,7 @@ StockstreamError                  one line that says what is wrong and what to d
 │   ├── InvalidSymbol             not 1–64 of ``A–Z a–z 0–9 . _ - ^ = : /``
 │   ├── InvalidInterval           not one of ``1m``, ``5m``, ``1d``
 │   └── MalformedTrades           a trades file's line; carries its number
+├── AnsweredNo                    the answer of a command is no: a check failed, a schema is refused
 ├── HistoryFailed                 a venue did not give what it was asked for of the past
 ├── RequestFailed             a venue did not answer a request; says whether and when it may be asked again
 ├── BadMessage                    one message from a feed or topic cannot be decoded; counted, never fatal
@@ -60,6 +61,10 @@ class MalformedTrades(InvalidInput):
     def __init__(self, name: str, line: int, reason: str, unit: str = "line") -> None:
         super().__init__(f"{name}, {unit} {line}: {reason}" if line else f"{name}: {reason}")
         self.line = line
+
+
+class AnsweredNo(StockstreamError):
+    """What a command was asked is not so; it did find that out."""
 
 
 class HistoryFailed(StockstreamError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -22,10 +23,11 @@ from stockstream.broker.transport import active_partitions, is_settled
 from stockstream.codecs.avro import Decoder, Encoder
 from stockstream.codecs.registry import Registry
 from stockstream.core.allocation import ConnectionId
-from stockstream.errors import BrokerUnreachable
+from stockstream.errors import BrokerUnreachable, InvalidInput
 from stockstream.models import SUBSCRIPTION_SCHEMA, Subscription, Tick
 from stockstream.settings import Settings
 from stockstream.sources.catalog import SOURCES, Source, source_of
+from stockstream.sources.contract import Guarded, NotAdmitted
 from stockstream.sources.limits import attempts_of
 from stockstream.sources.runner import ConnectionRunner
 from stockstream.sources.status import Status
@@ -141,6 +143,35 @@ class Ingestion:
             subscriptions_topic(settings),
             TopicSpec(settings.topic("connections"), 1, COMPACTED, at_least=1),
         ]
+
+    def tell_missing_keys(self) -> None:
+        """Log an error for each source that symbols of the settings belong to, and that lacks a key."""
+        for feed in self._guarded():
+            if (lack := feed.lacks()) is not None:
+                log.error("%s", lack)
+
+    async def tell_refused_keys(self) -> None:
+        """Log an error for each key that a venue refuses when it is asked for an access token."""
+        for feed in self._guarded():
+            try:
+                if feed.lacks() is None:
+                    await feed.locate()
+            except NotAdmitted as error:
+                if error.fatal is not None:
+                    log.error("%s", error.fatal)
+
+    def _guarded(self) -> Iterator[Guarded]:
+        """A feed of each source that is to be watched by the settings, and asks for credentials."""
+        if not self._settings.ingest_enabled:
+            return
+        wanted: set[str] = set()
+        for symbol in self._settings.all_symbols():
+            with suppress(InvalidInput):  # told when it is to be subscribed
+                wanted.add(source_of(symbol).name)
+        for source in self._sources:
+            feed = feed_of(self._settings, source)
+            if source.name in wanted and isinstance(feed, Guarded):
+                yield feed
 
     async def prepare(self, tick_schema: dict[str, Any]) -> None:
         """Register the schemas that are written; what they are is needed before anything starts."""

@@ -61,6 +61,7 @@ log = logging.getLogger(__name__)
 _LIVE_HISTORY_S = 1800.0  # what ClickHouse may lack while the sink lags; older candles come from there alone
 _SAVE_SPREAD_S = 0.02
 _DRAIN_S = 2.0  # what is not in the sink by then is read again
+_ASK_FOR_KEYS_S = 2.0
 _STOP_S = 30.0  # more than any part of a stop may take while the brokers answer
 
 
@@ -181,10 +182,20 @@ class Runtime:
         self._claimed = claim(conf.datadir)
         if conf.web_enabled:
             await check_port(conf.web_bind, conf.web_port)
-        await patiently([self._ensure_topics, self._ensure_schemas], self.settings.start_timeout_s)
+        self.ingestion.tell_missing_keys()
+        asking = asyncio.create_task(self._ask_for_keys())
+        try:
+            await patiently([self._ensure_topics, self._ensure_schemas], self.settings.start_timeout_s)
+        finally:
+            asking.cancel()
         if self.sink is not None and self.settings.clickhouse_url.startswith("chdb:"):
             with suppress(Unreachable):  # the persister says so, and tries again
                 await self.sink.start()
+
+    async def _ask_for_keys(self) -> None:
+        # Servers that answer are reached sooner, and then the connection itself shows what its key is worth.
+        await asyncio.sleep(_ASK_FOR_KEYS_S)
+        await self.ingestion.tell_refused_keys()
 
     async def close(self) -> None:
         """Let go of what the app does not own."""

@@ -13,9 +13,9 @@ from aiokafka.errors import IllegalSaslStateError, SaslAuthenticationFailed, Uns
 
 from stockstream.broker.connection import Connection
 from stockstream.errors import BrokerRefused, BrokerUnreachable
+from stockstream.trust import causes_of, distrust_of
 
 _TLS_ALERT = 0x1503  # how one begins: its type, and what all versions of TLS have for the greater half of theirs
-_OTHER_NAME = {62, 64}  # OpenSSL's codes for a certificate of another host or address
 _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
 
 
@@ -42,10 +42,7 @@ def unreachable(connection: Connection, reason: Exception | str) -> BrokerUnreac
 
 
 def _causes(reason: Exception | str) -> Iterator[BaseException]:
-    cause: BaseException | None = None if isinstance(reason, str) else reason
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
+    return causes_of(None if isinstance(reason, str) else reason)
 
 
 def _told(connection: Connection, cause: BaseException) -> str | None:
@@ -59,15 +56,8 @@ def _told(connection: Connection, cause: BaseException) -> str | None:
             return f"does not know {connection.sasl_mechanism}: set KAFKA_SASL_MECHANISM to one that it knows"
         case IllegalSaslStateError():
             return "takes no logins: set KAFKA_SECURITY_PROTOCOL to PLAINTEXT or SSL, or the port to one that does"
-        case ssl.SSLCertVerificationError(verify_code=code, verify_message=message) if code in _OTHER_NAME:
-            return (
-                f"shows a certificate of another name ({message}): set KAFKA_BOOTSTRAP_SERVERS to a name that is in it"
-            )
-        case ssl.SSLCertVerificationError(verify_message=message):
-            return (
-                f"shows a certificate that is not trusted ({message}): set KAFKA_SSL_CA_FILE to that of the authority "
-                "that signed it"
-            )
+        case ssl.SSLCertVerificationError():
+            return distrust_of(cause, ca_setting="KAFKA_SSL_CA_FILE", address_setting="KAFKA_BOOTSTRAP_SERVERS")
         case ssl.SSLError(reason=reason) if reason in _NO_TLS:
             return f"speaks no TLS ({reason}): set KAFKA_SECURITY_PROTOCOL to PLAINTEXT or SASL_PLAINTEXT"
         case ssl.SSLError(reason=str(reason)) if "ALERT" in reason and ("CERT" in reason or "UNKNOWN_CA" in reason):

@@ -6,19 +6,19 @@ import asyncio
 import csv
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
 
 import click
 
-from stockstream.cli.columns import parse_columns, parse_symbols
+from stockstream.cli.columns import TIME_UNIT, parse_columns, parse_symbols
 from stockstream.cli.progress import progress
-from stockstream.cli.times import Span, parse_time_option
-from stockstream.core.interval import INTERVALS_MS
+from stockstream.cli.times import INTERVAL, Span, parse_time_option
 from stockstream.core.offline import OfflineEngine
 from stockstream.models import Candle, Verdict
 from stockstream.sources.replay.files import open_recording
+from stockstream.sources.replay.rows import Recording, TimeUnit
 
 _BATCH_TICKS = 10_000
 _HEADER = ("start_ms", "open", "high", "low", "close", "volume", "vwap", "trades")
@@ -27,20 +27,23 @@ _USED = {Verdict.ACCEPTED, Verdict.DUPLICATE}
 
 @click.command()
 @click.argument("file", required=False)
-@click.option(
-    "--interval",
-    type=click.Choice(list(INTERVALS_MS)),
-    help="Length of a candle; days are UTC. [of a topic: 1m]",
-)
+@INTERVAL
 @click.option("--columns", callback=parse_columns, help="The file's own column names: event_ms=time,price=px,…")
+@TIME_UNIT
 @click.option("--topic", help="Read this topic of Kafka, as it is named there, instead of a file.")
-@click.option("--from", "from_ms", callback=parse_time_option, help="First window: a date, RFC 3339 or epoch ms.")
-@click.option("--to", "to_ms", callback=parse_time_option, help="Windows begin before it.")
+@click.option(
+    "--from",
+    "from_ms",
+    callback=parse_time_option,
+    help="Candles that begin then or later: a date, RFC 3339 or epoch ms.",
+)
+@click.option("--to", "to_ms", callback=parse_time_option, help="Candles that begin before it.")
 @click.option("--symbols", callback=parse_symbols, help="Only these, comma-separated.")
 def command(
     file: str | None,
-    interval: str | None,
+    interval: str,
     columns: Mapping[str, str],
+    time_unit: TimeUnit | None,
     topic: str | None,
     from_ms: int | None,
     to_ms: int | None,
@@ -50,36 +53,50 @@ def command(
 
     FILE holds trades as CSV with the columns event_ms, trade_id, side, price, size and, for several instruments,
     symbol; as JSON lines; or as Parquet. Text may be gzip, and - is standard input. Trades may come in any order and
-    more than once. Minutes without a trade have no row.
+    more than once. Minutes without a trade have no row. Times are epoch milliseconds, or as --time-unit says; what
+    cannot be is an error. Parquet's timestamps know their own unit.
 
     With --topic the candles are those that a worker with the same settings makes of the records that are there at
-    the start. --from, --to and --symbols choose among them.
+    the start.
+
+    --from and --to choose candles by when their windows begin, in event time; each chosen one is whole, whatever of it
+    lies beyond --to. --symbols chooses instruments by the column symbol, or by the records of the topic.
     """
     if (file is None) == (topic is None):
         raise click.UsageError("Missing argument 'FILE', or --topic: one of them, not both.")
+    if from_ms is not None and to_ms is not None and from_ms >= to_ms:
+        raise click.UsageError("--from must be earlier than --to")
+    span = Span(interval, from_ms, to_ms)
     if topic is not None:
-        if columns:
-            raise click.UsageError("--columns is for files: a topic has its own.")
+        if columns or time_unit:
+            raise click.UsageError("--columns and --time-unit are for files: a topic has its own.")
         # What talks to servers takes a second to import, which files need not wait for.
         from stockstream.cli.topic_candles import fold_topic
         from stockstream.settings import Settings
 
-        span = Span(interval or "1m", from_ms, to_ms)
         engine = asyncio.run(fold_topic(Settings.load(), topic, span, symbols))
         _print(engine, span, has_symbol=True)
         return
-    if interval is None:
-        raise click.UsageError("Missing option '--interval'.")
-    if (from_ms, to_ms, symbols) != (None, None, None):
-        raise click.UsageError("--from, --to and --symbols are for --topic.")
+    with open_recording(str(file), columns, unit=time_unit) as trades:
+        if symbols and not trades.has_symbol:
+            raise click.UsageError(
+                "--symbols needs a symbol column, which the file lacks: leave it out, or name the column with "
+                "--columns symbol=…"
+            )
+        engine = _fold(trades, span, symbols)
+    _print(engine, span, trades.has_symbol)
+
+
+def _fold(trades: Recording, span: Span, symbols: Collection[str] | None) -> OfflineEngine:
+    """Fold those of a file's trades that matter."""
     engine = OfflineEngine()
-    with open_recording(str(file), columns) as trades, progress("reading trades", trades.size_bytes) as told:
-        ticks = iter(trades)
+    with progress("reading trades", trades.size_bytes) as told:
+        ticks, wanted = iter(trades), None if symbols is None else set(symbols)
         while batch := list(islice(ticks, _BATCH_TICKS)):
-            engine.add(batch)
+            chosen = batch if wanted is None else [tick for tick in batch if tick.symbol in wanted]
+            engine.add(chosen if span.is_endless else [tick for tick in chosen if span.matters(tick)])
             told(trades.position_bytes)
-        has_symbol = trades.has_symbol
-    _print(engine, Span(interval), has_symbol)
+    return engine
 
 
 def _print(engine: OfflineEngine, span: Span, has_symbol: bool) -> None:

@@ -6,7 +6,13 @@ import click
 
 from stockstream.errors import InvalidInput
 from stockstream.models import check_symbol
-from stockstream.sources.replay.rows import COLUMNS
+from stockstream.sources.replay.rows import COLUMNS, UNITS
+
+TIME_UNIT = click.option(
+    "--time-unit",
+    type=click.Choice(list(UNITS)),
+    help="Of the file's times, where they are numbers; what is finer than ms is cut off. [default: ms, from 1980 on]",
+)
 
 
 def parse_columns(ctx: click.Context, parameter: click.Parameter, text: str | None) -> dict[str, str]:

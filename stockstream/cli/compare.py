@@ -14,6 +14,7 @@ from stockstream.cli.columns import parse_symbol
 from stockstream.cli.comparison import Comparison, Difference
 from stockstream.cli.connect import now_ms
 from stockstream.cli.progress import progress
+from stockstream.cli.question import Question
 from stockstream.cli.times import INTERVAL, parse_time_option
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.errors import InvalidInput
@@ -38,7 +39,7 @@ class _Wanted:
     until_ms: int
 
 
-@click.command()
+@click.command(cls=Question)
 @click.argument("symbol", callback=parse_symbol)
 @click.option(
     "--from", "from_ms", required=True, callback=parse_time_option, help="First window: a date, RFC 3339 or epoch ms."
@@ -48,8 +49,11 @@ class _Wanted:
 def command(symbol: str, from_ms: int, to_ms: int | None, interval: str) -> None:
     """Compare the candles of SYMBOL in ClickHouse with those that its venue makes itself.
 
-    Prints each field that differs, and how many candles do; fails if any does. Left out are windows in which nothing
-    was traded, and those that the workers have not closed yet.
+    Prints each field that differs, and how many candles do. Left out are windows in which nothing was traded, and
+    those that the workers have not closed yet.
+
+    Exit code 0: all are equal; 1: some differ, or are on one side only; 2: they could not be compared, as when
+    ClickHouse or the venue is away.
     """
     settings = Settings.load()
     source = _source(symbol)

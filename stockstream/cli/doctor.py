@@ -19,10 +19,12 @@ import httpx
 from stockstream.adapters import connection_of, feed_of, registry_of, trusting
 from stockstream.broker.topics import find_topics
 from stockstream.cli.connect import subjects_of
-from stockstream.errors import InvalidInput, StockstreamError
+from stockstream.cli.question import Question
+from stockstream.errors import AnsweredNo, InvalidInput, StockstreamError
 from stockstream.settings import Settings
 from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.contract import Guarded, NotAdmitted
+from stockstream.trust import distrust_of
 
 _PATIENCE_S = 8.0
 _ATTEMPT_S = 5.0
@@ -38,9 +40,12 @@ class Finding:
     told: str
 
 
-@click.command()
+@click.command(cls=Question)
 def command() -> None:
-    """Check every connection and say what is wrong and what to do."""
+    """Check every connection and say what is wrong and what to do.
+
+    Exit code 0: all is well; 1: something is wrong; 2: bad settings, so nothing was checked.
+    """
     settings = Settings.load()
     findings = asyncio.run(examine(settings))
     width = max(len(finding.check) for finding in findings)
@@ -48,7 +53,7 @@ def command() -> None:
         click.echo(f"{finding.check:{width}}  {'ok   ' if finding.is_good else 'WRONG'}  {finding.told}")
     wrong = sum(not finding.is_good for finding in findings)
     if wrong:
-        raise StockstreamError(f"{wrong} of {len(findings)} checks failed")
+        raise AnsweredNo(f"{wrong} of {len(findings)} checks failed")
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -113,14 +118,11 @@ async def _clickhouse(settings: Settings) -> str:
         async with httpx.AsyncClient(auth=login, timeout=_ATTEMPT_S, verify=tls or True) as client:
             answer = await client.get(f"{where}/", params={"query": "SELECT version()"})
     except httpx.RequestError as error:
-        mend = "start it, or set CLICKHOUSE_URL"
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            mend = (
-                "set STOCKSTREAM_CLICKHOUSE_CA_FILE to the certificate of the authority that signed its own, and "
-                "CLICKHOUSE_URL to a name that is in it"
-            )
+        distrust = distrust_of(error, ca_setting="STOCKSTREAM_CLICKHOUSE_CA_FILE", address_setting="CLICKHOUSE_URL")
+        if distrust is not None:
+            raise StockstreamError(f"ClickHouse at {where} {distrust}") from error
         raise StockstreamError(
-            f"ClickHouse does not answer at {where} ({error or type(error).__name__}): {mend}"
+            f"ClickHouse does not answer at {where} ({error or type(error).__name__}): start it, or set CLICKHOUSE_URL"
         ) from error
     text = " ".join(answer.text.split())[:200]
     if answer.status_code in (401, 403, 516) or "AUTHENTICATION_FAILED" in text:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from stockstream.cli.question import exit_code_of
 from stockstream.errors import StockstreamError
 from stockstream.logs import Repeats
 
@@ -33,7 +34,10 @@ _INTERRUPTED = 130
 
 
 class Edge(click.Group):
-    """A group of lazily imported commands that ends with an exit code: 0 done, 1 failed, 2 bad usage, 130 Ctrl+C."""
+    """A group of lazily imported commands that ends with an exit code.
+
+    0 done, 1 failed, 2 bad usage or settings, 130 Ctrl+C; of a `Question` 0 yes, 1 no, 2 no answer for any reason.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands."""
@@ -69,13 +73,13 @@ class Edge(click.Group):
                 traceback.print_exception(error)
             else:
                 _say(str(error))
-            ctx.exit(error.exit_code)
+            ctx.exit(exit_code_of(ctx, error))
         except Exception as error:
             if ctx.params["debug"]:
                 traceback.print_exception(error)
             else:
                 _say(f"unexpected {type(error).__name__}: {error} (stockstream --debug shows where)")
-            ctx.exit(1)
+            ctx.exit(exit_code_of(ctx, error))
 
 
 def module_of(command: str) -> str:
@@ -108,5 +112,9 @@ def _set_up_logging(debug: bool) -> None:
 @click.version_option(package_name="stockstream", message="%(package)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show where an error comes from.")
 def main(debug: bool) -> None:
-    """Live market data in, exact candles out."""
+    """Live market data in, exact candles out.
+
+    Exit codes: 0 done, 1 failed, 2 bad usage or settings, 130 Ctrl+C. compare, doctor, schema and dead-letters replay
+    keep 1 for what they found: they end with 2 when they could not find out, as when a server is away.
+    """
     _set_up_logging(debug)

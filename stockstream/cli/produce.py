@@ -19,7 +19,7 @@ from stockstream.core.allocation import ConnectionId
 from stockstream.errors import InvalidInput, SettingsError
 from stockstream.settings import Settings, read_symbols, split, variable
 from stockstream.sources.catalog import SOURCES, Source, source_of
-from stockstream.sources.contract import Feed, Guarded
+from stockstream.sources.contract import Feed, Guarded, NotAdmitted
 from stockstream.sources.limits import attempts_of
 from stockstream.sources.sim.options import url_of
 
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _FLUSH_S = 10.0
 _LEAVE_S = 10.0
+_ADMISSION_S = 5.0
 
 
 @click.command()
@@ -46,7 +47,10 @@ def command(
     ticks_per_s: float | None,
     report_every: float | None,
 ) -> None:
-    """Produce the live ticks of SOURCE until Ctrl+C or SIGTERM, which write what was received."""
+    """Produce the live ticks of SOURCE until Ctrl+C or SIGTERM, which write what was received.
+
+    A key that is missing, or that the venue refuses when it is asked for an access token, ends it before anything else.
+    """
     settings = Settings.load()
     venue = SOURCES[source]
     if seed is not None or ticks_per_s is not None:
@@ -99,6 +103,7 @@ async def _produce(
     settings: Settings, venue: Source, symbols: Sequence[str], feeds: Sequence[Feed], report_every_s: float
 ) -> int:
     ending = Ending()
+    await _check_key(feeds[0])
     producer = await connected_producer(settings, settings.topic(venue.topic))
     poll, attempts = poll_of(settings, venue), attempts_of(venue.capabilities)
     chunks = _chunks(symbols, feeds[0].capabilities.symbols_per_connection)
@@ -135,6 +140,18 @@ async def _produce(
         unwritten = await producer.close(_FLUSH_S)
         report.print_table()
     return 1 if unwritten else ending.code
+
+
+async def _check_key(feed: Feed) -> None:
+    """Raise `SettingsError` if the venue refuses the key; that it is away is found out again when it is needed."""
+    if isinstance(feed, Guarded):
+        try:
+            await asyncio.wait_for(feed.locate(), _ADMISSION_S)
+        except TimeoutError:
+            return
+        except NotAdmitted as error:
+            if error.fatal is not None:
+                raise SettingsError(error.fatal) from error
 
 
 async def _report(report: Report, every_s: float) -> None:

@@ -13,7 +13,7 @@ import click
 
 from stockstream.adapters import sink_of
 from stockstream.broker.producer import TickProducer
-from stockstream.cli.columns import parse_columns, parse_symbol, parse_symbols
+from stockstream.cli.columns import TIME_UNIT, parse_columns, parse_symbol, parse_symbols
 from stockstream.cli.connect import connected_producer
 from stockstream.cli.ending import Ending
 from stockstream.cli.progress import progress
@@ -25,7 +25,7 @@ from stockstream.settings import Settings, split
 from stockstream.sinks.archive import TickArchive
 from stockstream.sources.replay.files import open_recording
 from stockstream.sources.replay.player import Clock, Player
-from stockstream.sources.replay.rows import DEFAULT_SYMBOL
+from stockstream.sources.replay.rows import DEFAULT_SYMBOL, TimeUnit
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,7 @@ class _Pace:
 )
 @click.option("--symbol", callback=parse_symbol, help="Of a file without a symbol column; else the only one to replay.")
 @click.option("--columns", callback=parse_columns, help="The file's own column names: event_ms=time,price=px,…")
+@TIME_UNIT
 @click.option(
     "--speed", callback=parse_speed, default="1", show_default=True, help="×N of the ticks' own time, or max."
 )
@@ -94,6 +95,7 @@ def command(
     from_topics: str | None,
     symbol: str | None,
     columns: Mapping[str, str],
+    time_unit: TimeUnit | None,
     speed: float | None,
     pace_by: Clock | None,
     app_id: str | None,
@@ -119,7 +121,7 @@ def command(
             raise click.UsageError("--source and --from-topics are of the archive: leave them out, or FILE")
         if symbol and symbols:
             raise click.UsageError("--symbol and --symbols are both given: keep one")
-        with open_recording(file, columns, symbol or DEFAULT_SYMBOL) as trades:
+        with open_recording(file, columns, symbol or DEFAULT_SYMBOL, time_unit) as trades:
             if symbols and not trades.has_symbol:
                 raise click.UsageError("--symbols needs a symbol column, which the file lacks: name it with --symbol")
             only = [symbol] if symbol and trades.has_symbol else symbols
@@ -128,8 +130,8 @@ def command(
     else:
         if from_ms is None or to_ms is None or from_ms >= to_ms:
             raise click.UsageError("--from and --to are both needed, the earlier one first")
-        if symbol or columns:
-            raise click.UsageError("--symbol and --columns are of files: the archive has --symbols")
+        if symbol or columns or time_unit:
+            raise click.UsageError("--symbol, --columns and --time-unit are of files: the archive has --symbols")
         archive = TickArchive(
             sink_of(settings),
             from_ms=from_ms,

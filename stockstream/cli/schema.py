@@ -8,20 +8,22 @@ import click
 
 from stockstream.adapters import registry_of
 from stockstream.cli.connect import subjects_of
-from stockstream.errors import SchemaRefused
+from stockstream.cli.question import Question
+from stockstream.errors import AnsweredNo, SchemaRefused
 from stockstream.settings import Settings
 
 
-@click.command()
+@click.command(cls=Question)
 @click.argument("action", type=click.Choice(["check", "register"]), default="check")
 def command(action: str) -> None:
     """Check, or register, the schemas of all topics.
 
-    check changes nothing; it fails if the registry would refuse a schema.
+    check changes nothing. Exit code 0: the registry has them, or takes them; 1: it refuses some; 2: it could not be
+    asked.
     """
     refused = asyncio.run(_run(Settings.load(), register=action == "register"))
     if refused:
-        raise SchemaRefused(f"{refused} of the schemas above {'is' if refused == 1 else 'are'} refused")
+        raise AnsweredNo(f"{refused} of the schemas above {'is' if refused == 1 else 'are'} refused")
 
 
 async def _run(settings: Settings, *, register: bool) -> int:

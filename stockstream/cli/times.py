@@ -9,6 +9,9 @@ import click
 
 from stockstream.core.interval import INTERVALS_MS, trading_day, window_end, window_start
 from stockstream.errors import InvalidInput
+from stockstream.models import Tick
+from stockstream.models.tick import CONTROLS
+from stockstream.sources.replay.rows import likely_unit
 from stockstream.web.times import parse_time
 
 _DAY = 10
@@ -27,6 +30,11 @@ class Span:
         return (self.from_ms is None or start_ms >= self.from_ms) and (self.to_ms is None or start_ms < self.to_ms)
 
     @property
+    def is_endless(self) -> bool:
+        """Whether every candle is wanted."""
+        return self.from_ms is None and self.to_ms is None
+
+    @property
     def first_ms(self) -> int | None:
         """The first event that matters: a candle's cumulative volume counts from those before it on its date."""
         return None if self.from_ms is None else trading_day(self.from_ms)[0]
@@ -37,6 +45,13 @@ class Span:
         if self.to_ms is None:
             return None
         return window_end(self.interval, window_start(self.interval, max(0, self.to_ms - 1)))
+
+    def matters(self, tick: Tick) -> bool:
+        """Whether the candles depend on the tick; a control record may reach into them from anywhere."""
+        if tick.kind in CONTROLS:
+            return True
+        first_ms, end_ms = self.first_ms, self.end_ms
+        return (first_ms is None or tick.event_time >= first_ms) and (end_ms is None or tick.event_time < end_ms)
 
 
 INTERVAL = click.option(
@@ -49,13 +64,16 @@ INTERVAL = click.option(
 
 
 def parse_time_option(ctx: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
-    """Return RFC 3339, a UTC date or epoch milliseconds as epoch milliseconds."""
+    """Return RFC 3339, a UTC date or epoch milliseconds as epoch milliseconds; what looks like seconds is refused."""
     if text is None:
         return None
     name = f"--{parameter.name}".replace("_", "-").removesuffix("-ms")
     try:
         if len(text) == _DAY and text[4:8:3] == "--":
             return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
-        return parse_time(name, text)
+        at_ms = parse_time(name, text)
+        if text.isdigit() and likely_unit(at_ms) == "s":
+            raise click.BadParameter(f"{text!r} is in 1970 as epoch ms, and looks like seconds: give milliseconds")
+        return at_ms
     except (InvalidInput, ValueError) as error:
         raise click.BadParameter(f"{text!r} is no time: write 2025-01-31, 2025-01-31T09:30:00Z or epoch ms") from error

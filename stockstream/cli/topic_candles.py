@@ -12,8 +12,7 @@ from stockstream.agents.intake import Intake
 from stockstream.cli.times import Span
 from stockstream.cli.topic_ticks import in_log_since_ms, read_ticks
 from stockstream.core.offline import OfflineEngine
-from stockstream.models import Tick, Verdict
-from stockstream.models.tick import CONTROLS
+from stockstream.models import Verdict
 from stockstream.settings import Settings
 
 
@@ -39,7 +38,7 @@ async def fold_topic(
 def _fold(engine: OfflineEngine, intake: Intake, span: Span, symbols: Collection[str] | None) -> None:
     """Fold those of the ticks that matter, and count what is none."""
     ticks = [
-        (at, tick) for at, tick in intake.ticks if (symbols is None or tick.symbol in symbols) and _matters(tick, span)
+        (at, tick) for at, tick in intake.ticks if (symbols is None or tick.symbol in symbols) and span.matters(tick)
     ]
     columns = intake.columns
     chosen = np.ones(len(columns), np.bool_)
@@ -53,10 +52,3 @@ def _fold(engine: OfflineEngine, intake: Intake, span: Span, symbols: Collection
     for letter in intake.letters:
         if symbols is None or letter.key is None or letter.key.decode(errors="replace") in symbols:
             engine.verdicts[Verdict(letter.reason)] += 1
-
-
-def _matters(tick: Tick, span: Span) -> bool:
-    if tick.kind in CONTROLS:
-        return True
-    first_ms, end_ms = span.first_ms, span.end_ms
-    return (first_ms is None or tick.event_time >= first_ms) and (end_ms is None or tick.event_time < end_ms)

@@ -17,6 +17,7 @@ from schema_registry.client.schema import AvroSchema as ClientSchema
 from stockstream.errors import BadMessage, RegistryUnreachable, SchemaRefused
 from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2
 from stockstream.models.schema import AvroSchema
+from stockstream.trust import distrust_of
 
 T = TypeVar("T")
 
@@ -155,12 +156,11 @@ class Registry:
             return await call
         except httpx.RequestError as error:
             told = f"the schema registry at {self.name} does not answer ({_brief(error)}): check SCHEMA_REGISTRY_URL"
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                told = (
-                    f"the certificate of the schema registry at {self.name} is not trusted ({_brief(error)}): set "
-                    "STOCKSTREAM_SCHEMA_REGISTRY_CA_FILE to that of the authority that signed it, and "
-                    "SCHEMA_REGISTRY_URL to a name that is in it"
-                )
+            distrust = distrust_of(
+                error, ca_setting="STOCKSTREAM_SCHEMA_REGISTRY_CA_FILE", address_setting="SCHEMA_REGISTRY_URL"
+            )
+            if distrust is not None:
+                told = f"the schema registry at {self.name} {distrust}"
             raise RegistryUnreachable(told) from error
         except json.JSONDecodeError as error:
             raise RegistryUnreachable(

@@ -240,7 +240,7 @@ class Engine:
                 self.clocks.move(name, reached_ms, now_ms)
 
     def _take_lone(self, topic_id: int, ticks: Sequence[Stamped], now_ms: int, applied: Applied) -> Sequence[Stamped]:
-        """Merge the trades that lie ahead of their rows; returns the others, and all ticks that follow of their symbols."""
+        """Merge the trades that lie ahead of their rows; returns all others, and what follows of their symbols."""
         batch, others, left = applied.batch, set[Key](), []
         for stamped in ticks:
             at_stamp, tick = stamped

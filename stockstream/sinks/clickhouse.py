@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import ssl
 import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from stockstream.models import Candle, Tick
 from stockstream.sinks.contract import ArchivedTick, CandleBlock, TickBlock
 from stockstream.sinks.migrations import migrate, migrations, quoted, set_tick_retention
 from stockstream.sinks.tables import native_candles, native_ticks
+from stockstream.trust import distrust_of
 
 _T = TypeVar("_T")
 
@@ -161,6 +161,9 @@ class ClickHouseSink:
         except _OTHER_ERRORS as error:
             if getattr(error, "code", None) in _DATA_CODES:
                 raise SinkRefused(self._told("refuses the rows", error)) from error
+            distrust = distrust_of(error, ca_setting="STOCKSTREAM_CLICKHOUSE_CA_FILE", address_setting="CLICKHOUSE_URL")
+            if distrust is not None:
+                raise SinkUnreachable(f"ClickHouse at {self._where} {distrust}") from error
             raise SinkUnreachable(self._told("is not usable", error) + _advice(error)) from error
 
     def _told(self, what: str, error: Exception) -> str:
@@ -260,11 +263,6 @@ def _root(error: BaseException) -> OSError | None:
 
 
 def _advice(error: BaseException) -> str:
-    if isinstance(_root(error), ssl.SSLCertVerificationError):
-        return (
-            "; set STOCKSTREAM_CLICKHOUSE_CA_FILE to the certificate of the authority that signed it, and "
-            "CLICKHOUSE_URL to a name that is in it"
-        )
     if _root(error) is not None:
         return "; start it, or set CLICKHOUSE_URL"
     if getattr(error, "code", None) in _LOGIN_CODES:

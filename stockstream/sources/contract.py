@@ -156,7 +156,7 @@ class Guarded(Protocol):
     """What a `Feed` has besides if its venue asks for credentials; they are never part of `Feed.url`."""
 
     def lacks(self) -> str | None:
-        """Which credential is missing, where to get it and where to put it; None if there is all that is needed."""
+        """Which credential is missing, or can be none; where to get it and where to put it. None if all are there."""
         ...
 
     async def locate(self) -> Location:

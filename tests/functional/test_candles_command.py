@@ -129,17 +129,80 @@ def test_any_order_and_standard_input_give_the_same_bytes(tmp_path: Path) -> Non
     assert one.stdout_bytes == other.stdout_bytes
 
 
+@pytest.mark.parametrize("interval", ["1m", "5m", "1d"])
+def test_times_and_symbols_choose_among_the_candles_and_change_none(interval: str, tmp_path: Path) -> None:
+    trades = awkward(seed=3, count=6000)
+    file = tmp_path / "trades.csv"
+    file.write_bytes(as_csv(trades))
+    whole = rows(run(str(file), "--interval", interval))
+    starts_ms = sorted({int(row["start_ms"]) for row in whole})
+    from_ms, to_ms = starts_ms[len(starts_ms) // 3], starts_ms[2 * len(starts_ms) // 3] + 1
+    for bounds in ({"--from": from_ms}, {"--to": to_ms}, {"--from": from_ms, "--to": to_ms}):
+        options = [text for name, at_ms in bounds.items() for text in (name, str(at_ms))]
+        chosen = [
+            row
+            for row in whole
+            if bounds.get("--from", 0) <= int(row["start_ms"]) < bounds.get("--to", starts_ms[-1] + 1)
+        ]
+        assert rows(run(str(file), "--interval", interval, *options)) == chosen
+        only = rows(run(str(file), "--interval", interval, *options, "--symbols", "BINANCE:BBB"))
+        assert only == [row for row in chosen if row["symbol"] == "BINANCE:BBB"]
+    both = rows(run(str(file), "--interval", interval, "--symbols", "AAA,BINANCE:BBB"))
+    assert both == whole
+
+
+def test_a_date_is_the_beginning_of_that_day_in_utc() -> None:
+    whole = rows(run(str(SAMPLE), "--interval", "5m"))
+    bounds = ("--from", "2019-10-12", "--to", "2019-10-12T01:02:03Z")
+    chosen = rows(run(str(SAMPLE), "--interval", "5m", *bounds))
+    day_ms = 1_570_838_400_000
+    assert chosen == [row for row in whole if day_ms <= int(row["start_ms"]) < day_ms + 3_723_000]
+    assert len(chosen) >= 5
+
+
+def test_a_cumulative_volume_counts_from_what_lies_before_the_first_candle() -> None:
+    """The differences of a day begin at its first snapshot, whichever of its candles are printed."""
+    day_ms = 1_700_006_400_000
+    lines = ["event_ms,trade_id,price,size,kind,day_volume", f"{day_ms},,,,start,"]
+    lines += [f"{day_ms + n * 30_000},,{100 + n},,snapshot,{1000 + 7 * n * n}" for n in range(1, 40)]
+    text = "\n".join(lines).encode()
+    whole = rows(run("-", stdin=text))
+    chosen = rows(run("-", "--from", str(day_ms + 600_000), stdin=text))
+    assert chosen == [row for row in whole if int(row["start_ms"]) >= day_ms + 600_000]
+    assert all(row["volume"] for row in chosen)
+
+
+def test_candles_are_of_a_minute_unless_told_otherwise() -> None:
+    assert run(str(SAMPLE)).stdout == run(str(SAMPLE), "--interval", "1m").stdout
+
+
+def test_symbols_are_chosen_by_a_column_which_may_have_another_name() -> None:
+    text = b"event_ms,trade_id,price,size,pair\n1700000000000,1,2,1,A\n1700000000000,1,3,1,B\n"
+    chosen = rows(run("-", "--symbols", "B", "--columns", "symbol=pair", stdin=text))
+    assert [(row["symbol"], row["open"]) for row in chosen] == [("B", "3.0")]
+    result = run("-", "--symbols", "B", stdin=text)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--columns symbol=" in result.stderr
+
+
+def test_an_empty_span_is_bad_usage() -> None:
+    for form in ((str(SAMPLE),), ("--topic", "yfinance")):
+        result = run(*form, "--from", "2024-01-02", "--to", "2024-01-02")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "--from must be earlier than --to" in result.stderr
+
+
 def test_columns_can_have_other_names() -> None:
     text = b"px,when,id,qty\n1.5,60000,1,2\n1.25,60001,2,0.5\n"
     mapped = "event_ms=when,price=px,trade_id=id,size=qty"
-    assert run("-", "--interval", "1m", "--columns", mapped, stdin=text).stdout == (
+    assert run("-", "--columns", mapped, "--time-unit", "ms", stdin=text).stdout == (
         "start_ms,open,high,low,close,volume,vwap,trades\n60000,1.5,1.5,1.25,1.25,2.5,1.45,2\n"
     )
 
 
 def test_numbers_are_written_without_exponents() -> None:
-    text = b"event_ms,trade_id,side,price,size\n1,1,buy,0.00000012,0.00000001\n"
-    assert run("-", "--interval", "1m", stdin=text).stdout.splitlines()[1].startswith("0,0.00000012,")
+    text = b"event_ms,trade_id,side,price,size\n1700000000000,1,buy,0.00000012,0.00000001\n"
+    assert run("-", "--interval", "1m", stdin=text).stdout.splitlines()[1].startswith("1699999980000,0.00000012,")
 
 
 def test_a_header_alone_gives_a_header_alone() -> None:
@@ -148,7 +211,34 @@ def test_a_header_alone_gives_a_header_alone() -> None:
 
 
 def test_trades_that_no_candle_can_hold_are_told() -> None:
-    text = f"event_ms,trade_id,side,price,size\n60000,1,buy,1,1\n{10**18},2,buy,1,1\n".encode()
-    result = run("-", "--interval", "1m", stdin=text)
+    at_ms = 1_700_000_000_000
+    text = (
+        f"event_ms,trade_id,price,size,received_ms\n{at_ms},1,1,1,\n{at_ms},2,1e16,1,\n{at_ms},3,1,1,{at_ms - 60_001}\n"
+    )
+    result = run("-", "--interval", "1m", stdin=text.encode())
     assert result.exit_code == 0
-    assert result.stderr == "stockstream: 1 trades left out: bad time 1\n"
+    assert result.stderr == "stockstream: 2 trades left out: bad price 1, future 1\n"
+
+
+def test_seconds_in_place_of_milliseconds_are_no_candles_of_1970() -> None:
+    text = b"event_ms,trade_id,price,size\n1700000000,1,2,1\n1700000061,2,3,1\n"
+    result = run("-", stdin=text)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "stockstream: standard input, line 2: event_ms is 1700000000, which is no time in ms: it looks like seconds, "
+        "which --time-unit s reads\n"
+    )
+    starts_ms = [row["start_ms"] for row in rows(run("-", "--time-unit", "s", stdin=text))]
+    assert starts_ms == ["1699999980000", "1700000040000"]
+
+
+def test_bounds_in_seconds_are_bad_usage() -> None:
+    result = run(str(SAMPLE), "--from", "1570838400")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "looks like seconds: give milliseconds" in result.stderr
+
+
+def test_a_topic_has_its_own_times() -> None:
+    result = run("--topic", "yfinance", "--time-unit", "s")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--time-unit" in result.stderr

@@ -78,7 +78,7 @@ def test_a_symbol_lies_where_every_other_producer_would_put_it(
     kafka: Any, registry: Any, prefix: str, tmp_path: Path
 ) -> None:
     symbols = ["AAPL", "VCB.VN", "BTC-USD", "^GSPC", "ES=F", "BINANCE:BTCUSDT", "A", "FINNHUB:BINANCE:BTCUSDT"]
-    lines = "".join(f"{symbol},{n + 1},{n},1,1\n" for n, symbol in enumerate(symbols))
+    lines = "".join(f"{symbol},{1_700_000_000_000 + n},{n},1,1\n" for n, symbol in enumerate(symbols))
     (tmp_path / "trades.csv").write_text("symbol,event_ms,trade_id,price,size\n" + lines)
     assert run("replay", "trades.csv", "--topic", f"{prefix}ours", "--speed", "max").exit_code == 0
     kafka.topics.create(f"{prefix}theirs", partitions=PARTITIONS)
@@ -90,7 +90,9 @@ def test_a_symbol_lies_where_every_other_producer_would_put_it(
 
 
 def test_replay_can_pick_one_symbol(kafka: Any, registry: Any, prefix: str, tmp_path: Path) -> None:
-    (tmp_path / "trades.csv").write_text("symbol,event_ms,trade_id,price,size\nA,1,1,1,1\nB,2,2,2,2\n")
+    (tmp_path / "trades.csv").write_text(
+        "symbol,event_ms,trade_id,price,size\nA,1700000000001,1,1,1\nB,1700000000002,2,2,2\n"
+    )
     assert run("replay", "trades.csv", "--topic", f"{prefix}one", "--symbol", "B").exit_code == 0
     assert [tick.symbol for _, tick in ticks(kafka, registry, f"{prefix}one")] == ["B"]
 
@@ -100,7 +102,7 @@ def test_what_is_written_compressed_is_read_all_the_same(
     kafka: Any, registry: Any, prefix: str, compression: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STOCKSTREAM_PRODUCER_COMPRESSION", compression)
-    lines = "".join(f"{n + 1},{n},1.5,1\n" for n in range(3000))
+    lines = "".join(f"{1_700_000_000_000 + n},{n},1.5,1\n" for n in range(3000))
     (tmp_path / "trades.csv").write_text("event_ms,trade_id,price,size\n" + lines)
     result = run("replay", "trades.csv", "--speed", "max")
     assert "3,000 of 3,000 ticks" in result.stdout, result.output

@@ -155,9 +155,9 @@ async def test_what_the_venue_does_not_know_and_a_database_without_tables_are_on
     venue: FakeBinance, sink: ClickHouseSink, clickhouse: ClickHouseFacade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = await compare("BINANCE:NOTHING", *SPAN)
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "stockstream: no history of NOTHING: Binance answers HTTP 400: Invalid symbol. (-1121)\n"
     monkeypatch.setenv("CLICKHOUSE_URL", f"{clickhouse.url}/nothing_{uuid4().hex}")
     result = await compare(SYMBOL, *SPAN)
-    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
     assert result.stderr.startswith("stockstream: ClickHouse at ")

@@ -100,6 +100,20 @@ def test_what_came_before_a_bad_row_is_written_and_the_row_is_named(
     assert len(ticks(kafka, registry, f"replay-{prefix}yfinance")) == 100
 
 
+def test_seconds_are_replayed_only_when_it_is_said_that_they_are(
+    kafka: Any, registry: Any, prefix: str, tmp_path: Path
+) -> None:
+    times_s = [1_700_000_000, 1_700_000_061]
+    FORMATS["csv"](tmp_path / "seconds", [{"event_ms": at, "trade_id": at, "price": 1.5, "size": 1} for at in times_s])
+    silent = run("replay", "seconds", "--speed", "max")
+    assert silent.exit_code == 1
+    assert "0 of 0 ticks written" in silent.stdout
+    assert "seconds, line 2: event_ms is 1700000000, which is no time in ms: it looks like seconds" in silent.stderr
+    assert run("replay", "seconds", "--speed", "max", "--time-unit", "s").exit_code == 0
+    written = ticks(kafka, registry, f"replay-{prefix}yfinance")
+    assert sorted(tick.event_time for tick in written) == [at * 1000 for at in times_s]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -109,7 +123,7 @@ def test_what_came_before_a_bad_row_is_written_and_the_row_is_named(
         (["--from", "2025-01-02"], 2, "--from and --to are both needed"),
         (["--from", "yesterday", "--to", "2025-01-01"], 2, "'yesterday' is no time"),
         (["recorded", "--source", "yahoo"], 2, "are of the archive"),
-        (["--from", "2025-01-01", "--to", "2025-01-02", "--symbol", "A"], 2, "--symbol and --columns are of files"),
+        (["--from", "2025-01-01", "--to", "2025-01-02", "--symbol", "A"], 2, "--columns and --time-unit are of files"),
         (["recorded", "--symbol", "A", "--symbols", "A,B"], 2, "--symbol and --symbols are both given"),
         (["one", "--symbols", "A,B"], 2, "--symbols needs a symbol column"),
         (["recorded", "--app-id", "stockstream"], 1, "--app-id stockstream is the live worker's"),

@@ -19,6 +19,7 @@ from stockstream.cli.dead_letters.letters import Filter, Letter, read_letters
 from stockstream.cli.dead_letters.replay import Plan, plan_replay, send
 from stockstream.cli.dead_letters.show import describe, json_line, table
 from stockstream.cli.place import Place
+from stockstream.cli.question import Question
 from stockstream.cli.text import plain
 from stockstream.cli.times import parse_time_option
 from stockstream.codecs import BadRecord
@@ -135,7 +136,7 @@ async def _shown(settings: Settings, place: Place) -> list[str]:
     return lines
 
 
-@command.command()
+@command.command(cls=Question)
 @_filters
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many, the newest.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
@@ -145,7 +146,7 @@ def replay(limit: int | None, dry_run: bool, yes: bool, **filters: Any) -> None:
 
     A letter whose bytes cannot succeed by the settings and the registry as they are now is refused. None is replayed
     twice: a replayed record tells in its header `dead-letter` where it first lay, and the topics are looked through for
-    those. Exit code 0: all that were chosen are there now; 1: some were refused.
+    those. Exit code 0: all that were chosen are there now; 1: some were refused; 2: a server is away.
     """
     settings = Settings.load()
     plan = asyncio.run(_planned(settings, Filter(**filters), limit))

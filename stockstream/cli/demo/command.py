@@ -16,7 +16,7 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.text import Text
 
-from stockstream.cli.columns import parse_columns, parse_symbol
+from stockstream.cli.columns import TIME_UNIT, parse_columns, parse_symbol
 from stockstream.cli.demo.outcome import outcome_of, warm_up
 from stockstream.cli.demo.source import (
     LIVE_SYMBOLS,
@@ -34,7 +34,7 @@ from stockstream.errors import InvalidInput, StockstreamError
 from stockstream.models import check_symbol
 from stockstream.settings import split
 from stockstream.sources.replay.files import open_recording
-from stockstream.sources.replay.rows import DEFAULT_SYMBOL, Recording
+from stockstream.sources.replay.rows import DEFAULT_SYMBOL, Recording, TimeUnit
 from stockstream.sources.replay.trades_file import SAMPLE, SAMPLE_SYMBOL
 from stockstream.startup import check_port, claim
 
@@ -53,6 +53,7 @@ class Asked:
     symbol: str | None
     speed: float | None
     columns: Mapping[str, str]
+    time_unit: TimeUnit | None
     live: bool
     symbols: tuple[str, ...]
     exit_when_done: bool
@@ -87,6 +88,7 @@ def parse_symbols(ctx: click.Context, parameter: click.Parameter, text: str | No
 @click.option("--symbol", callback=parse_symbol, help="Of a file without a symbol column; else the only one to replay.")
 @click.option("--speed", callback=parse_speed, default="60", show_default=True, help="×N of a file's time, or max.")
 @click.option("--columns", callback=parse_columns, help="The file's own column names: event_ms=time,price=px,…")
+@TIME_UNIT
 @click.option("--live", is_flag=True, help="Yahoo's own prices instead.")
 @click.option(
     "--symbols", callback=parse_symbols, help=f"With --live. [default: {LIVE_SYMBOLS[0]},{LIVE_SYMBOLS[1]},…]"
@@ -99,6 +101,7 @@ def command(
     symbol: str | None,
     speed: float | None,
     columns: Mapping[str, str],
+    time_unit: TimeUnit | None,
     live: bool,
     symbols: tuple[str, ...],
     exit_when_done: bool,
@@ -116,9 +119,9 @@ def command(
     if exit_when_done and file is None:
         raise click.UsageError("--exit-when-done needs --replay: nothing else has an end")
     has_speed = click.get_current_context().get_parameter_source("speed") is not ParameterSource.DEFAULT
-    if file is None and (symbol or columns or has_speed):
-        raise click.UsageError("--symbol, --columns and --speed need --replay")
-    asked = Asked(port, data, file, symbol, speed, columns, live, symbols or LIVE_SYMBOLS, exit_when_done)
+    if file is None and (symbol or columns or time_unit or has_speed):
+        raise click.UsageError("--symbol, --columns, --time-unit and --speed need --replay")
+    asked = Asked(port, data, file, symbol, speed, columns, time_unit, live, symbols or LIVE_SYMBOLS, exit_when_done)
     click.get_current_context().exit(asyncio.run(_demo(asked)))
 
 
@@ -191,8 +194,8 @@ def _trades(asked: Asked) -> contextlib.AbstractContextManager[Recording | None]
     if asked.file is None:
         return contextlib.nullcontext()
     if asked.file == "sample":
-        return open_recording(str(SAMPLE), asked.columns, asked.symbol or SAMPLE_SYMBOL)
-    return open_recording(asked.file, asked.columns, asked.symbol or DEFAULT_SYMBOL)
+        return open_recording(str(SAMPLE), asked.columns, asked.symbol or SAMPLE_SYMBOL, asked.time_unit)
+    return open_recording(asked.file, asked.columns, asked.symbol or DEFAULT_SYMBOL, asked.time_unit)
 
 
 async def _show(system: System, console: Console) -> None:

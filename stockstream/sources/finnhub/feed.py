@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 from stockstream.errors import BadMessage, SettingsError
 from stockstream.models import Tick
 from stockstream.sources.contract import Capabilities, Frame, Location, NotAdmitted, PartlyBad, Refused
+from stockstream.sources.credentials import flaw, revealed
 from stockstream.sources.finnhub.parse import PREFIX, SOURCE, parse
 
 URL = "wss://ws.finnhub.io"
@@ -50,8 +51,11 @@ class FinnhubFeed:
             self.capabilities = replace(self.capabilities, symbols_per_connection=finnhub_symbols)
 
     def lacks(self) -> str | None:
-        """What to do if there is no key."""
-        return None if self._key else f"finnhub needs an API key, a free one will do: {_WHERE}"
+        """What to do if there is no key, or what cannot be one."""
+        if not self._key:
+            return f"finnhub needs an API key, a free one will do: {_WHERE}"
+        wrong = flaw("FINNHUB_API_TOKEN", self._token)
+        return None if wrong is None else f"{wrong}; {_WHERE}"
 
     async def locate(self) -> Location:
         """The address with the key in it."""
@@ -97,7 +101,7 @@ class FinnhubFeed:
 
     @property
     def _key(self) -> str:
-        return self._token.get_secret_value().strip() if self._token is not None else ""
+        return revealed(self._token)
 
     def _discreet(self, error: BadMessage, frame: Frame) -> str:
         """What is wrong with a frame, without the key or a part of it, should Finnhub have put it in there."""

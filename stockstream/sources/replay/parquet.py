@@ -7,9 +7,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from stockstream.errors import InvalidInput, MalformedTrades
 from stockstream.models import Tick
-from stockstream.sources.replay.rows import COLUMNS, DEFAULT_SYMBOL, OPTIONAL, REQUIRED, TEXTS, BadRow, tick_of
+from stockstream.sources.replay.rows import (
+    COLUMNS,
+    DEFAULT_SYMBOL,
+    END_MS,
+    FIRST_MS,
+    OPTIONAL,
+    REQUIRED,
+    TEXTS,
+    BadRow,
+    TimeUnit,
+    epoch_ms,
+    tick_of,
+)
 
 _BATCH_ROWS = 10_000
 _READ_BYTES = 1 << 20
@@ -18,12 +32,18 @@ _READ_BYTES = 1 << 20
 class ParquetFile:
     """The ticks of a Parquet file, one a row, its row groups in their order: see `rows.tick_of`.
 
-    As `TradesFile`; times may also be timestamps, which without a zone are UTC. No more is held than what of a row
-    group has been decoded. Raises `InvalidInput` if the file cannot be read or pyarrow is missing, and
-    `MalformedTrades` for its schema here, or for the first row that is no tick when that is reached.
+    As `TradesFile`; times may also be timestamps, which know their unit, and without a zone are UTC. No more is held
+    than what of a row group has been decoded. Raises `InvalidInput` if the file cannot be read or pyarrow is missing,
+    and `MalformedTrades` for its schema here, or for the first row that is no tick when that is reached.
     """
 
-    def __init__(self, path: str, columns: Mapping[str, str] | None = None, symbol: str = DEFAULT_SYMBOL) -> None:
+    def __init__(
+        self,
+        path: str,
+        columns: Mapping[str, str] | None = None,
+        symbol: str = DEFAULT_SYMBOL,
+        unit: TimeUnit | None = None,
+    ) -> None:
         try:
             import pyarrow
             from pyarrow import parquet
@@ -34,7 +54,7 @@ class ParquetFile:
         self.name = path
         self._errors = (pyarrow.ArrowException, OSError)
         self._columns = {name: name for name in COLUMNS} | dict(columns or {})
-        self._symbol = symbol
+        self._symbol, self._unit = symbol, unit
         self._row = 0
         try:
             self.size_bytes = Path(path).stat().st_size
@@ -48,6 +68,11 @@ class ParquetFile:
             raise
         self._rows: int = self._file.metadata.num_rows
         self.has_symbol = "symbol" in self._names
+        schema, self._time_of = self._file.schema_arrow, {}
+        for name in self._names:
+            if name.endswith("_ms"):
+                is_timestamp = pyarrow.types.is_timestamp(schema.field(self._columns[name]).type)
+                self._time_of[name] = _timestamp_ms if is_timestamp else self._number_ms
         self._ticks = self._read(pyarrow)
 
     def __enter__(self) -> Self:
@@ -99,13 +124,20 @@ class ParquetFile:
             raise self._malformed(f"the data is damaged or cut off here: {_first_line(error)}") from error
 
     def _ticks_of(self, values: Mapping[str, list[Any]]) -> Iterator[Tick]:
-        for row in zip(*values.values(), strict=True):
+        for each in zip(*values.values(), strict=True):
             self._row += 1
+            row = {"symbol": self._symbol, **dict(zip(values, each, strict=True))}
             try:
-                tick = tick_of(**{"symbol": self._symbol, **dict(zip(values, row, strict=True))})
+                for name, time_of in self._time_of.items():
+                    if row[name] is not None:
+                        row[name] = time_of(name, row[name])
+                tick = tick_of(**row)
             except BadRow as error:
                 raise self._malformed(str(error)) from error
             yield tick
+
+    def _number_ms(self, name: str, number: int) -> int:
+        return epoch_ms(name, number, self._unit)
 
     def _malformed(self, reason: str) -> MalformedTrades:
         return MalformedTrades(self.name, self._row, reason, "row")
@@ -134,6 +166,15 @@ def _values(column: Any, pyarrow: Any) -> list[Any]:
         return [None if value is None else float(value) for value in column.to_pylist()]
     values: list[Any] = column.to_pylist()
     return values
+
+
+def _timestamp_ms(name: str, at_ms: int) -> int:
+    if not FIRST_MS <= at_ms < END_MS:
+        raise BadRow(
+            f"{name} is {np.datetime64(at_ms, 'ms')}: must be of the years 1980 to 2099; if the column was made of "
+            "numbers, they were of another unit"
+        )
+    return at_ms
 
 
 def _first_line(error: Exception) -> str:

@@ -7,9 +7,11 @@ import gzip
 import io
 import json
 import os
+import re
 import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from itertools import chain
 from math import inf
 from pathlib import Path
@@ -27,6 +29,10 @@ from stockstream.sources.replay.rows import (
     REQUIRED,
     TEXTS,
     BadRow,
+    TimeUnit,
+    advice,
+    epoch_ms,
+    likely_unit,
     tick_of,
 )
 
@@ -35,22 +41,29 @@ SAMPLE = Path(__file__).with_name("sample.csv.gz")
 SAMPLE_SYMBOL = "BINANCE:XRPETH"
 _GZIP_MAGIC = b"\x1f\x8b"
 _LINE_BYTES = 1_000_000
+_DECIMALS = re.compile(r"(\d{1,19}\.\d{0,9})\d*", re.ASCII)
 
 
 class TradesFile:
     """The ticks of a file, one a row, in its order: see `rows.tick_of`.
 
     A context manager; iterate it once. ``columns`` maps our names to the file's, ``symbol`` names the instrument of a
-    file without that column; ``has_symbol`` says whether it has one. Memory does not grow with the file. Raises
-    `InvalidInput` if the file cannot be opened, and `MalformedTrades` for its header here or for the first line that
-    is no tick when that is reached.
+    file without that column; ``has_symbol`` says whether it has one. ``unit`` is that of its times; seconds may have
+    decimals. Memory does not grow with the file. Raises `InvalidInput` if the file cannot be opened, and
+    `MalformedTrades` for its header here or for the first line that is no tick when that is reached.
     """
 
-    def __init__(self, path: str, columns: Mapping[str, str] | None = None, symbol: str = DEFAULT_SYMBOL) -> None:
+    def __init__(
+        self,
+        path: str,
+        columns: Mapping[str, str] | None = None,
+        symbol: str = DEFAULT_SYMBOL,
+        unit: TimeUnit | None = None,
+    ) -> None:
         self.name = "standard input" if path == "-" else path
         self.has_symbol = False
         self._columns = {name: name for name in COLUMNS} | dict(columns or {})
-        self._symbol = symbol
+        self._symbol, self._unit = symbol, unit
         self._names: list[str] = []
         self._line = 0
         self._is_ours = path != "-"
@@ -187,7 +200,7 @@ class TradesFile:
                 event_ms, trade_id, price, size = values
                 return tick_of(
                     self._symbol,
-                    self._whole("event_ms", event_ms),
+                    self._time_ms("event_ms", event_ms),
                     self._whole("trade_id", trade_id),
                     self._number("price", price),
                     self._number("size", size),
@@ -204,9 +217,20 @@ class TradesFile:
                 parsed[name] = None
             elif name in TEXTS:
                 parsed[name] = str(text)
+            elif name.endswith("_ms"):
+                parsed[name] = self._time_ms(name, text)
             else:
                 parsed[name] = self._number(name, text) if name in ("price", "size") else self._whole(name, text)
         return parsed
+
+    def _time_ms(self, name: str, text: object) -> int:
+        if isinstance(text, str) and "." in text and (found := _DECIMALS.fullmatch(text)):
+            number = Decimal(found[1])
+            if self._unit == "s":
+                return epoch_ms(name, number, "s")
+            if likely_unit(number) == "s":
+                raise BadRow(f"{name} is {text[:40]}: {advice('s')}")
+        return epoch_ms(name, self._whole(name, text), self._unit)
 
     def _whole(self, name: str, text: object) -> int:
         if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) <= 19:

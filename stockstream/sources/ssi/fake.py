@@ -34,7 +34,9 @@ RUBBISH: tuple[str, ...] = (
 )
 _AHEAD_OF_UTC = timedelta(hours=7)
 _AHEAD_OF_UTC_MS = 7 * 3_600_000
-_QUOTE_SHARE = 0.3
+_MESSAGES_A_FRAME = 3
+_IDLE_S = 0.01
+_BEHIND_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,14 @@ class Deal:
 
 @dataclass(slots=True)
 class Tape:
-    """Every trade, and each that was sent, repeats aside, with the number of its connection; how many of each kind."""
+    """Every trade, and each that was sent, repeats aside, with the number of its connection; how many of each kind.
+
+    ``sent_ms`` is when each of those was sent, by the market's time.
+    """
 
     made: list[Deal] = field(default_factory=list)
     sent: list[tuple[int, Deal]] = field(default_factory=list)
+    sent_ms: list[int] = field(default_factory=list)
     repeats: int = 0
     frames: int = 0
     rubbish: int = 0
@@ -74,9 +80,10 @@ class _Client:
 class FakeSsi(FakeVenue):
     """Serves a market of ``symbols`` at ``url`` to who has ``consumer``, an id and secret; a context manager.
 
-    ``now_ms`` is the market's time. Something is traded every ``frame_every_s``, 0 for never: a connection gets a frame
-    of what it has subscribed, and an empty one every ``alive_every_s``. Access tokens end after ``token_lasts_s``. The
-    same seed gives the same market.
+    ``now_ms`` is the market's time. Three things happen every ``frame_every_s``, on average, 0 for never, with
+    ``keeps_hours`` only while the exchange is open; ``quote_share`` of them are quotes, the others trades. A connection
+    gets a frame of those that it has subscribed, and an empty one every ``alive_every_s``. Access tokens end after
+    ``token_lasts_s``. The same seed gives the same market.
     """
 
     def __init__(
@@ -87,13 +94,16 @@ class FakeSsi(FakeVenue):
         consumer: tuple[str, str] = ("c0nsumer", "s3cret"),
         port: int = 0,
         frame_every_s: float = 0.01,
+        quote_share: float = 0.3,
         alive_every_s: float = 10.0,
         token_lasts_s: float = 8 * 3600.0,
+        keeps_hours: bool = True,
         seed: int = 1,
     ) -> None:
         super().__init__(port)
         self.symbols, self.tape, self.consumer = tuple(symbols), Tape(), consumer
         self.frame_every_s, self.alive_every_s, self.token_lasts_s = frame_every_s, alive_every_s, token_lasts_s
+        self.quote_share, self.keeps_hours = quote_share, keeps_hours
         self.accepted, self.tokens_given = 0, 0
         self._now_ms, self._rng = now_ms, random.Random(seed)  # noqa: S311 - a game, no secret
         self._last = {symbol: Deal(symbol, 0, 10_000.0 + 550 * rank, 0, 0) for rank, symbol in enumerate(symbols)}
@@ -247,16 +257,22 @@ class FakeSsi(FakeVenue):
                 await self._tell_deals(client, again, [])
 
     async def _trade(self) -> None:
+        steady_s = asyncio.get_running_loop().time
+        due_s = steady_s()
         while True:
-            await asyncio.sleep(self.frame_every_s or 0.01)
-            if not self.frame_every_s or not self._begun or session_at(VIETNAM, self._now_ms()) is None:
+            due_s = max(due_s, steady_s() - _BEHIND_S) + (self.frame_every_s or _IDLE_S)
+            await asyncio.sleep(due_s - steady_s())  # what is overdue is sent at once
+            if not self.frame_every_s or not self._begun or not self._is_open():
                 continue
-            names = self._rng.choices(list(self._begun), k=3)
-            quoted = [name for name in names if self._rng.random() < _QUOTE_SHARE]
+            names = self._rng.choices(list(self._begun), k=_MESSAGES_A_FRAME)
+            quoted = [name for name in names if self._rng.random() < self.quote_share]
             deals = [self._deal(name) for name in names if name not in quoted]
             for client in list(self._clients):
                 if not client.is_silent and not client.socket.closed:
                     await self._tell_deals(client, deals, quoted)
+
+    def _is_open(self) -> bool:
+        return not self.keeps_hours or session_at(VIETNAM, self._now_ms()) is not None
 
     def _deal(self, name: str) -> Deal:
         """The next trade of a symbol."""
@@ -273,9 +289,11 @@ class FakeSsi(FakeVenue):
         deals = [deal for deal in deals if deal.symbol in client.channels.get("X-TRADE", [])]
         quotes = [self._last[name] for name in quoted if name in client.channels.get("X-QUOTE", [])]
         texts = [*map(self._trade_text, deals), *map(self._quote_text, quotes)]
+        sent_ms = self._now_ms()
         if texts and await self._broadcast(client, texts):
             news = [deal for deal in deals if self._told.get(deal.symbol) != deal]
             self.tape.sent += [(client.number, deal) for deal in news]
+            self.tape.sent_ms += [sent_ms] * len(news)
             self.tape.repeats += len(deals) - len(news)
             self._told.update({deal.symbol: deal for deal in news})
 

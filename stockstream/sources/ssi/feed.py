@@ -16,6 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 from stockstream.models import Tick
 from stockstream.sources.contract import Capabilities, Frame, Location, NotAdmitted, PartlyBad
+from stockstream.sources.credentials import flaw, revealed
 from stockstream.sources.ssi.parse import PREFIX, QUOTES, SOURCE, TRADES, parse
 
 URL = "https://fc-datahub.ssi.com.vn"
@@ -70,10 +71,11 @@ class SsiFeed:
         self._commands = 0
 
     def lacks(self) -> str | None:
-        """What to do if the consumer's id or secret is missing."""
-        if self._id and self._secret:
-            return None
-        return f"ssi needs the consumer id and secret of FastConnect Data: {_WHERE}"
+        """What to do if the consumer's id or secret is missing, or cannot be one."""
+        if not (revealed(self._id) and revealed(self._secret)):
+            return f"ssi needs the consumer id and secret of FastConnect Data: {_WHERE}"
+        wrong = flaw("SSI_CONSUMER_ID", self._id) or flaw("SSI_CONSUMER_SECRET", self._secret)
+        return None if wrong is None else f"{wrong}; {_WHERE}"
 
     async def locate(self) -> Location:
         """Get an access token if there is none, and negotiate a connection with it."""
@@ -111,7 +113,7 @@ class SsiFeed:
         return await client.post(self._signalr("negotiate", query), headers=self._headers())
 
     async def _get_access(self, client: httpx.AsyncClient) -> None:
-        asked = {"consumerID": _revealed(self._id), "consumerSecret": _revealed(self._secret)}
+        asked = {"consumerID": revealed(self._id), "consumerSecret": revealed(self._secret)}
         answer = await client.post(f"{self._api_url.rstrip('/')}/api/v2/Market/AccessToken", json=asked)
         if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
             raise NotAdmitted(f"refused with HTTP {answer.status_code}")
@@ -188,7 +190,7 @@ class SsiFeed:
         return f"{self.url.rstrip('/')}/v2.0/signalr/{action}?{urlencode(query)}"
 
     def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {_revealed(self._access)}"}
+        return {"Authorization": f"Bearer {revealed(self._access)}"}
 
     def _masked(self, text: str) -> str:
         for secret in (self._id, self._secret, self._access):
@@ -199,10 +201,6 @@ class SsiFeed:
 
 def _told(tick: Tick) -> tuple[int, float, float, int]:
     return tick.event_time, tick.price, tick.last_size, tick.day_volume
-
-
-def _revealed(secret: SecretStr | None) -> str:
-    return secret.get_secret_value().strip() if secret is not None else ""
 
 
 def _json_object(answer: httpx.Response) -> dict[str, Any]:

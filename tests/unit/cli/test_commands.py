@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from stockstream.cli.main import main
 from stockstream.settings import Settings
 
-TRADES = "event_ms,trade_id,side,price,size\n1,1,buy,1,1\n"
+TRADES = "event_ms,trade_id,side,price,size\n1700000000000,1,buy,1,1\n"
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_doctor_does_not_ask_for_a_clickhouse_that_is_not_used(monkeypatch: pyte
 @pytest.mark.parametrize("action", [[], ["check"], ["register"]])
 def test_schema_without_a_registry_is_one_line(action: list[str]) -> None:
     result = run("schema", *action)
-    assert result.exit_code == 1
+    assert result.exit_code == 2  # not 1: nothing was refused
     assert "SCHEMA_REGISTRY_URL" in result.stderr
     assert result.stderr.count("\n") == 1
 
@@ -160,6 +160,12 @@ def test_replay_reads_the_files_header_before_it_asks_for_a_broker(tmp_path: Pat
     assert run("replay", "trades.csv").stderr.startswith("stockstream: trades.csv, line 1: column event_ms is missing")
 
 
+def test_replay_of_the_archive_takes_no_options_of_files() -> None:
+    result = run("replay", "--from", "2025-11-17", "--to", "2025-11-18", "--time-unit", "s")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--time-unit are of files" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -169,6 +175,7 @@ def test_replay_reads_the_files_header_before_it_asks_for_a_broker(tmp_path: Pat
         (("two words", "--from", "2025-11-17"), "two words"),
         (("BINANCE:BTCUSDT",), "--from"),
         (("BINANCE:BTCUSDT", "--from", "yesterday"), "is no time"),
+        (("BINANCE:BTCUSDT", "--from", "1763337600"), "looks like seconds"),
         (("BINANCE:BTCUSDT", "--from", "2025-11-17", "--interval", "1h"), "1h"),
         (("BINANCE:BTCUSDT", "--from", "2025-11-17", "--to", "2025-11-17"), "no 1m window"),
         (("BINANCE:BTCUSDT", "--from", "2999-11-17"), "no 1m window"),
@@ -211,7 +218,7 @@ def test_explain_without_a_broker_is_one_line() -> None:
 @pytest.mark.timeout(10)
 def test_compare_says_that_clickhouse_is_away() -> None:
     result = run("compare", "BINANCE:BTCUSDT", "--from", "2025-11-17", "--to", "2025-11-18")
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (2, "")  # not 1: nothing differs
     assert "ClickHouse at http://127.0.0.1:" in result.stderr
     assert "set CLICKHOUSE_URL" in result.stderr
     assert "hush" not in result.output

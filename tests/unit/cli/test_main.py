@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stockstream.cli import main as edge
-from stockstream.errors import SettingsError, StockstreamError
+from stockstream.cli.question import Question
+from stockstream.errors import AnsweredNo, SettingsError, StockstreamError, Unreachable
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +57,26 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> type[StockstreamError]:
 def test_an_error_is_one_line_and_an_exit_code(what: str, code: int, said: str) -> None:
     result = run("settings", what)
     assert (result.exit_code, result.stderr, result.stdout) == (code, said, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(AnsweredNo("odd"), 1), (Unreachable("odd"), 2), (SettingsError("odd"), 2), (KeyError("bug"), 2), (None, 0)],
+)
+@pytest.mark.parametrize("within", [[], ["group"]])
+def test_a_question_ends_with_1_only_if_the_answer_is_no(
+    error: Exception | None, code: int, within: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @click.command(cls=Question)
+    def asking() -> None:
+        if error is not None:
+            raise error
+
+    group = click.Group("settings", {"group": asking})
+    monkeypatch.setattr("stockstream.cli.settings.command", group if within else asking)
+    result = run("settings", *within)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (code, "", int(error is not None))
+    assert run("--debug", "settings", *within).exit_code == code
 
 
 @pytest.mark.usefixtures("raising")
@@ -124,7 +145,7 @@ def command(*arguments: str) -> list[str]:
 
 def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
     trades = tmp_path / "trades.csv"
-    lines = (f"{60_000 * n},{n},buy,1.5,1\n" for n in range(1, 20_000))
+    lines = (f"{1_700_000_000_000 + 60_000 * n},{n},buy,1.5,1\n" for n in range(1, 20_000))
     trades.write_text("event_ms,trade_id,side,price,size\n" + "".join(lines))
     with subprocess.Popen(
         command("candles", str(trades), "--interval", "1m"), stdout=subprocess.PIPE, stderr=subprocess.PIPE

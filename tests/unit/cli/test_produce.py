@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from stockstream.cli.main import main
+from stockstream.sources.ssi.fake import FakeSsi
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +118,62 @@ def test_without_a_key_one_line_says_where_to_get_and_to_put_it(
     assert result.stderr.count("\n") == 1
     assert "https://" in result.stderr
     assert f"{variable}_FILE" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "symbol", "variables"),
+    [
+        ("finnhub", "FINNHUB:AAPL", ["FINNHUB_API_TOKEN"]),
+        ("ssi", "SSI:VCB", ["SSI_CONSUMER_ID", "SSI_CONSUMER_SECRET"]),
+    ],
+)
+@pytest.mark.parametrize("key", ['"gl4ss-k3y"', "gl4ss k3y", "<gl4ss-k3y>", "gl4ss-k3ÿ", "gl4ss\nk3y"])
+def test_what_can_be_no_key_is_named_before_any_server_and_not_shown(
+    source: str, symbol: str, variables: list[str], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in variables:
+        for each in variables:
+            monkeypatch.setenv(each, key if each == variable else "f1ne-k3y")
+        result = run(source, "--symbols", symbol)
+        assert result.exit_code == 2
+        assert f"{variable} holds no key" in result.stderr
+        assert result.stderr.count("\n") == 1
+        assert "gl4ss" not in result.output
+
+
+def test_blanks_around_a_key_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FINNHUB_API_TOKEN", " gl4ss-k3y\n")
+    assert "no Kafka broker answers" in run("finnhub", "--symbols", "FINNHUB:AAPL").stderr
+
+
+async def test_a_key_that_ssi_refuses_is_named_before_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FakeSsi(["VCB"], lambda: time.time_ns() // 1_000_000) as venue:
+        monkeypatch.setenv("STOCKSTREAM_SSI_URL", venue.url)
+        monkeypatch.setenv("STOCKSTREAM_SSI_API_URL", venue.url)
+        monkeypatch.setenv("SSI_CONSUMER_ID", venue.consumer[0])
+        for secret, code, said in (
+            (
+                "gl4ss-k3y",
+                2,
+                "stockstream: SSI refuses the consumer id and secret (Wrong consumerID or consumerSecret)",
+            ),
+            (venue.consumer[1], 1, "stockstream: no Kafka broker answers"),
+        ):
+            monkeypatch.setenv("SSI_CONSUMER_SECRET", secret)
+            assert await produce_ssi() == (code, said)
+        venue.refuse(503)  # that it is away is no reason to keep silent about Kafka
+        assert await produce_ssi() == (1, "stockstream: no Kafka broker answers")
+        assert venue.accepted == 0
+
+
+async def produce_ssi() -> tuple[int | None, str]:
+    """Exit code and what of the one line is said before what to do; signals need a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "stockstream", "produce", "ssi", "--symbols", "SSI:VCB"), stderr=asyncio.subprocess.PIPE
+    )
+    _, told = await process.communicate()
+    (line,) = told.decode().splitlines()
+    return process.returncode, line.partition(" at 127")[0].partition(": see")[0]
 
 
 def test_more_symbols_than_a_key_takes_are_refused_unless_the_plan_has_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from stockstream.cli.main import main
 from stockstream.errors import InvalidInput, MalformedTrades
 from stockstream.models import Tick
 from stockstream.sources.replay.files import open_recording
+from stockstream.sources.replay.rows import TimeUnit
 
 TRADE: Row = {"event_ms": T0_MS, "trade_id": 1, "price": 1.5, "size": 2.0}
 
@@ -99,6 +100,89 @@ def test_a_row_that_is_no_tick_is_named(form: str, broken: Row, said: str, tmp_p
             next(ticks)
     assert error.value.line == {"csv": 4}.get(form, 3)
     assert f"recorded, {'row' if form == 'parquet' else 'line'} {error.value.line}: " in str(error.value)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("name", ["event_ms", "received_ms", "until_ms"])
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (1_700_000_000, "which is no time in ms: it looks like seconds, which --time-unit s reads"),
+        (1_700_000_000_123_456, "it looks like microseconds, which --time-unit us reads"),
+        (1_700_000_000_123_456_789, "it looks like nanoseconds, which --time-unit ns reads"),
+        (20_231_114, "must be Unix time in ms, of the years 1980 to 2099, or in what --time-unit says"),
+        (20_231_114_221_320, "must be Unix time in ms, of the years 1980 to 2099, or in what --time-unit says"),
+        (315_532_799_999, "of the years 1980 to 2099"),
+        (4_102_444_800_000, "of the years 1980 to 2099"),
+    ],
+)
+def test_a_time_that_cannot_be_is_named_with_what_to_do(
+    form: str, name: str, number: int, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "recorded"
+    gap: Row = {**TRADE, "symbol": "A", "kind": "gap", "until_ms": T0_MS, "received_ms": T0_MS}
+    FORMATS[form](path, [gap, {**gap, name: number}])
+    with open_recording(str(path)) as recorded:
+        ticks = iter(recorded)
+        next(ticks)
+        with pytest.raises(MalformedTrades, match=f"{name} is {number}.* {said}") as error:
+            next(ticks)
+    assert error.value.line == {"csv": 3}.get(form, 2)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    ("unit", "numbers"),
+    [
+        ("s", [1_700_000_000, 315_532_800, 4_102_444_799]),
+        ("ms", [1_700_000_000_000, 315_532_800_000, 4_102_444_799_000]),
+        ("us", [1_700_000_000_000_999, 315_532_800_000_000, 4_102_444_799_000_001]),
+        ("ns", [1_700_000_000_000_999_999, 315_532_800_000_000_000, 4_102_444_799_000_000_001]),
+    ],
+)
+def test_numbers_of_every_unit_are_read_when_it_is_said(
+    form: str, unit: TimeUnit, numbers: list[int], tmp_path: Path
+) -> None:
+    path = tmp_path / "recorded"
+    gap: Row = {**TRADE, "symbol": "A", "kind": "gap"}
+    rows = [{**gap, "event_ms": at, "until_ms": at, "received_ms": at} for at in numbers]
+    FORMATS[form](path, rows)
+    with open_recording(str(path), unit=unit) as recorded:
+        ticks = list(recorded)
+    for tick, at_s in zip(ticks, [1_700_000_000, 315_532_800, 4_102_444_799], strict=True):
+        assert (tick.event_time, tick.until, tick.producer_timestamp) == (at_s * 1000,) * 3
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_unit_that_is_said_is_believed_but_for_what_is_surely_of_another(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "recorded"
+    FORMATS[form](path, [{**TRADE, "event_ms": 60_000}, TRADE])
+    with open_recording(str(path), unit="ms") as recorded:
+        assert [tick.event_time for tick in recorded] == [60_000, T0_MS]
+    others: list[TimeUnit] = ["s", "us", "ns"]
+    for unit in others:
+        FORMATS[form](path, [TRADE])
+        with (
+            open_recording(str(path), unit=unit) as recorded,
+            pytest.raises(MalformedTrades, match=f"no time in {unit}: it looks like milliseconds, .* --time-unit ms"),
+        ):
+            list(recorded)
+
+
+def test_timestamps_know_their_unit_and_those_made_of_another_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "trades.parquet"
+    columns = {name: [value] for name, value in TRADE.items()}
+
+    def write(at: int, kind: str) -> None:
+        parquet.write_table(pyarrow.table(columns | {"event_ms": pyarrow.array([at], pyarrow.timestamp(kind))}), path)
+
+    write(T0_MS, "ms")
+    with open_recording(str(path), unit="s") as recorded:
+        assert [tick.event_time for tick in recorded] == [T0_MS]
+    for at, kind, told in ((1_700_000_000, "ms", "1970-01-20"), (T0_MS * 1000, "ms", "55840-11-08")):
+        write(at, kind)
+        with pytest.raises(MalformedTrades, match=f"event_ms is {told}.*: must be of the years 1980 to 2099"):
+            read(path)
 
 
 def test_a_value_that_is_missing_in_parquet_is_named(tmp_path: Path) -> None:
@@ -206,7 +290,7 @@ def test_without_pyarrow_one_line_says_what_to_install(tmp_path: Path) -> None:
 def test_a_pipe_is_read_from_its_beginning(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_text, args=("event_ms,trade_id,price,size\n1,2,3,4\n",))
+    writer = threading.Thread(target=pipe.write_text, args=("event_ms,trade_id,price,size\n1700000000000,2,3,4\n",))
     writer.start()
     assert [tick.trade_id for tick in read(pipe)] == [2]
     writer.join()
@@ -217,7 +301,7 @@ def test_memory_does_not_grow_with_a_parquet_file(tmp_path: Path) -> None:
     rows = 100_000
     table = pyarrow.table(
         {
-            "event_ms": range(1, rows + 1),
+            "event_ms": range(T0_MS + 1, T0_MS + rows + 1),
             "trade_id": range(rows),
             "price": [1.5 + n / 7 for n in range(rows)],
             "size": [n / 3 for n in range(rows)],
@@ -233,7 +317,7 @@ def test_memory_does_not_grow_with_a_parquet_file(tmp_path: Path) -> None:
     try:
         with open_recording(str(path)) as recorded:
             for number, tick in enumerate(recorded, 1):
-                assert tick.event_time == number
+                assert tick.event_time == T0_MS + number
                 if number % 5_000 == 0:
                     most = max(most, pyarrow.total_allocated_bytes() - held)
         assert number == rows

@@ -16,7 +16,7 @@ HEADER = "event_ms,trade_id,side,price,size\n"
 def read(path: Path, text: str | bytes, **columns: str) -> list[Tick]:
     path = path / "trades.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with TradesFile(str(path), columns) as trades:
+    with TradesFile(str(path), columns, unit="ms") as trades:
         return list(trades)
 
 
@@ -76,6 +76,35 @@ def test_a_line_that_is_no_trade_is_named(tmp_path: Path, line: str, said: str) 
 
 
 @pytest.mark.parametrize(
+    ("text", "at_ms"),
+    [
+        ("1700000000", 1_700_000_000_000),
+        ("1700000000.", 1_700_000_000_000),
+        ("1700000000.1", 1_700_000_000_100),
+        ("1700000000.9999", 1_700_000_000_999),
+        ("1700000000.29", 1_700_000_000_290),  # as a float it would be cut off to .289
+        ("4102444799.999999999999999999999", 4_102_444_799_999),
+    ],
+)
+def test_seconds_may_have_decimals(tmp_path: Path, text: str, at_ms: int) -> None:
+    path = tmp_path / "trades.csv"
+    for written in (HEADER + f"{text},1,buy,1,1\n", f'{{"event_ms":"{text}","trade_id":1,"price":1,"size":1}}\n'):
+        path.write_text(written)
+        with TradesFile(str(path), unit="s") as trades:
+            assert [tick.event_time for tick in trades] == [at_ms]
+
+
+def test_seconds_with_decimals_are_named_where_the_unit_is_not_said(tmp_path: Path) -> None:
+    path = tmp_path / "trades.csv"
+    path.write_text(HEADER + "1700000000.25,1,buy,1,1\n")
+    with (
+        TradesFile(str(path)) as trades,
+        pytest.raises(MalformedTrades, match="looks like seconds, which --time-unit s"),
+    ):
+        list(trades)
+
+
+@pytest.mark.parametrize(
     ("text", "line", "said"),
     [
         ("", 1, "empty"),
@@ -112,7 +141,7 @@ def test_a_file_that_cannot_be_opened_is_refused(path: str) -> None:
 def test_a_symbol_column_is_used(tmp_path: Path) -> None:
     path = tmp_path / "trades.csv"
     path.write_text("isin,event_ms,trade_id,price,size\nA,1,2,3,4\nB,1,2,3,4\n")
-    with TradesFile(str(path), {"symbol": "isin"}) as trades:
+    with TradesFile(str(path), {"symbol": "isin"}, unit="ms") as trades:
         assert trades.has_symbol
         assert [tick.symbol for tick in trades] == ["A", "B"]
         assert trades.position_bytes == trades.size_bytes
@@ -123,7 +152,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     path.write_text(HEADER + "".join(f"{n},{n},buy,1.5,1\n" for n in range(1, 100_000)))
     tracemalloc.start()
     try:
-        with TradesFile(str(path)) as trades:
+        with TradesFile(str(path), unit="ms") as trades:
             assert sum(1 for _ in trades) == 99_999
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
