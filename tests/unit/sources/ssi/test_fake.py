@@ -36,14 +36,14 @@ async def served(fake: FakeSsi) -> AsyncIterator[tuple[SsiFeed, ClientConnection
 
 @pytest.mark.parametrize(("quote_share", "kinds"), [(0.0, {"trade"}), (0.5, {"trade", "quote"})])
 async def test_quotes_are_a_share_of_the_messages(quote_share: float, kinds: set[str]) -> None:
-    fake = FakeSsi(["VCB", "FPT"], now_ms, frame_every_s=0.001, quote_share=quote_share)
+    fake = FakeSsi(["VCB", "FPT"], now_ms, frame_every_s=0.001, quote_share=quote_share, keeps_hours=False)
     async with served(fake) as (feed, socket):
         ticks = [tick for _ in range(200) for tick in feed.parse(await socket.recv(), now_ms())]
     assert {tick.kind for tick in ticks} == kinds
 
 
 async def test_the_tape_tells_when_each_trade_was_sent() -> None:
-    fake = FakeSsi(["VCB", "FPT"], now_ms, frame_every_s=0.001)
+    fake = FakeSsi(["VCB", "FPT"], now_ms, frame_every_s=0.001, keeps_hours=False)
     began_ms = now_ms()
     async with served(fake) as (feed, socket):
         trades = [
@@ -58,7 +58,7 @@ async def test_the_tape_tells_when_each_trade_was_sent() -> None:
 
 async def test_frames_that_are_overdue_are_sent_at_once() -> None:
     """A pace is kept on average, however late the loop wakes up."""
-    fake = FakeSsi(["VCB", "FPT"], now_ms, frame_every_s=0.005)
+    fake = FakeSsi(["VCB", "FPT"], now_ms, frame_every_s=0.005, keeps_hours=False)
     async with served(fake) as (_, socket):
         for _ in range(10):
             await socket.recv()
