@@ -7,6 +7,7 @@ BIN := .venv/bin
 PYTHON ?= python3
 SERVERS := .cache/servers
 BENCH := throughput live scale
+JOBS ?= 3
 stamp = $(shell cat $(1) | sha256sum | cut -c1-12)
 LOCKED := .venv/locked-$(call stamp,requirements.lock)
 INSTALLED := .venv/installed-$(call stamp,requirements.lock pyproject.toml)
@@ -35,8 +36,9 @@ check-deploy:
 secrets:
 	deploy/make-secrets.sh
 
+# Tests often wait, for a session to run out or a paced load: more of them than two keep two processors busy.
 test: setup check
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Plans of faults, and the same oracle at the end of each; make faults FAULTS="--seed 1234"
 faults: setup
