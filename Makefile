@@ -37,8 +37,9 @@ secrets:
 	deploy/make-secrets.sh
 
 # Tests often wait, for a session to run out or a paced load: more of them than two keep two processors busy.
+# They start hundreds of workers and commands, which had better not be compiled each time.
 test: setup check
-	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Plans of faults, and the same oracle at the end of each; make faults FAULTS="--seed 1234"
 faults: setup
