@@ -7,12 +7,14 @@ BIN := .venv/bin
 PYTHON ?= python3
 SERVERS := .cache/servers
 BENCH := throughput live scale
+JOBS ?= 3
 stamp = $(shell cat $(1) | sha256sum | cut -c1-12)
 LOCKED := .venv/locked-$(call stamp,requirements.lock)
 INSTALLED := .venv/installed-$(call stamp,requirements.lock pyproject.toml)
 FETCHED := $(SERVERS)/fetched-$(call stamp,tools/servers/pom.xml)
+PREPARED := $(SERVERS)/prepared-$(call stamp,tools/servers/pom.xml requirements.lock)
 
-setup: $(INSTALLED) servers
+setup: $(INSTALLED) servers $(PREPARED)
 	@tools/need.sh chromium
 	@tools/need.sh openssl
 
@@ -34,8 +36,10 @@ check-deploy:
 secrets:
 	deploy/make-secrets.sh
 
+# Tests often wait, for a session to run out or a paced load: more of them than two keep two processors busy.
+# They start hundreds of workers and commands, which had better not be compiled each time.
 test: setup check
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Plans of faults, and the same oracle at the end of each; make faults FAULTS="--seed 1234"
 faults: setup
@@ -77,4 +81,9 @@ $(FETCHED):
 	@tools/need.sh mvn
 	rm -rf $(SERVERS)
 	mvn -q -B -f tools/servers/pom.xml process-resources -Dservers.dir=$(CURDIR)/$(SERVERS)
+	touch $@
+
+# The servers start in half the time from what is written here; they start without it, too.
+$(PREPARED): $(FETCHED) $(INSTALLED)
+	$(BIN)/python -m stockstream.testing.preparation
 	touch $@

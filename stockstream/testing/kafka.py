@@ -14,7 +14,7 @@ from typing import Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
-from stockstream.testing.jars import java
+from stockstream.testing.jars import java, quick_start
 from stockstream.testing.process import HOST, ServerProcess, free_ports
 from stockstream.testing.topics import Topics, admin_client
 from stockstream.testing.wait import wait_until
@@ -36,14 +36,23 @@ class KafkaCluster:
     """``brokers`` brokers on free ports, numbered from 0; a context manager that leaves nothing behind.
 
     Three brokers replicate threefold and ask for two in sync, so that one may be lost; fewer keep one copy.
-    Topics are not created by mere use. ``settings`` are added to every broker's properties.
+    Topics are not created by mere use. ``settings`` are added to every broker's properties, and ``options`` to its
+    Java's, in place of those for a quick start.
     """
 
     _format_options: Sequence[str] = ()
 
-    def __init__(self, libs: Path, brokers: int = 1, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        libs: Path,
+        brokers: int = 1,
+        settings: Mapping[str, str] | None = None,
+        options: Sequence[str] | None = None,
+    ) -> None:
         self._root = Path(tempfile.mkdtemp(prefix="stockstream-kafka-"))
-        self._command = [java(), *_JVM, "-cp", f"{libs}/*"]
+        quick, classes = quick_start(libs), ("-cp", f"{libs}/*")
+        self._tool = [java(), *_JVM, *quick, *classes, "kafka.tools.StorageTool"]
+        broker = [java(), *_JVM, *(quick if options is None else options), *classes, "kafka.Kafka"]
         ports = free_ports(2 * brokers)
         self._ports, self._controller_ports = ports[:brokers], ports[brokers:]
         self._processes: list[ServerProcess] = []
@@ -52,7 +61,7 @@ class KafkaCluster:
             properties = self._properties(i) | dict(settings or {})
             file.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
             log = self._root / f"broker-{i}.log"
-            self._processes.append(ServerProcess([*self._command, "kafka.Kafka", str(file)], log))
+            self._processes.append(ServerProcess([*broker, str(file)], log))
 
     @property
     def bootstrap(self) -> str:
@@ -163,7 +172,7 @@ class KafkaCluster:
         }
 
     def _format(self) -> None:
-        tool = [*self._command, "kafka.tools.StorageTool", "format", *self._format_options, "-t", _CLUSTER_ID, "-c"]
+        tool = [*self._tool, "format", *self._format_options, "-t", _CLUSTER_ID, "-c"]
         jobs = [
             subprocess.Popen(
                 [*tool, str(self._root / f"broker-{i}.properties")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -117,9 +117,9 @@ class SingleServer:
         self._process.start()
         wait_until(self._answers, self._READY_TIMEOUT_S, type(self).__name__)
 
-    def stop(self) -> None:
-        """End it in good order."""
-        self._process.stop()
+    def stop(self, timeout_s: float = 15) -> None:
+        """End it in good order, and by SIGKILL when it has not ended within ``timeout_s``."""
+        self._process.stop(timeout_s)
 
     def kill(self) -> None:
         """End it as a crash would."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from stockstream.testing.jars import java
+from stockstream.testing.jars import java, quick_start
 from stockstream.testing.process import HOST, SingleServer, free_ports, http_status
 
 _API = "/apis/ccompat/v7"
@@ -19,12 +20,14 @@ class RegistryServer(SingleServer):
     New subjects are checked for BACKWARD compatibility, Confluent's default; Apicurio's own is none at all.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, options: Sequence[str] | None = None) -> None:
+        """``options`` are further ones of its Java, in place of those for a quick start."""
         root = Path(tempfile.mkdtemp(prefix="stockstream-registry-"))
         self._port, management_port = free_ports(2)
         command = [
             java(),
             *_JVM,
+            *(quick_start(home) if options is None else options),
             f"-Dquarkus.http.host={HOST}",
             f"-Dquarkus.http.port={self._port}",
             f"-Dquarkus.management.host={HOST}",

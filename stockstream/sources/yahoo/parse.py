@@ -13,12 +13,12 @@ from bisect import bisect_right
 from typing import Any
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # its stubs are a package apart
-from yfinance.pricing_pb2 import PricingData
 
 from stockstream.errors import BadMessage
 from stockstream.models import Tick, is_symbol
 from stockstream.sources.contract import Frame
 from stockstream.sources.reading import read_json, shown
+from stockstream.sources.yahoo.pricing import PricingData
 
 CRYPTOCURRENCY, HEARTBEAT = 41, 7
 """Values of ``quote_type``, an open set."""

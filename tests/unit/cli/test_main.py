@@ -116,11 +116,10 @@ def test_every_command_explains_itself(name: str) -> None:
     assert "Usage" in result.stdout
 
 
-def test_no_command_waits_for_faust_to_be_imported() -> None:
+def test_no_command_waits_for_what_it_does_not_use_to_be_imported() -> None:
     imports = "; ".join(f"import {edge.module_of(name)}" for name in edge.COMMANDS)
-    result = subprocess.run(
-        [sys.executable, "-c", f"import sys; {imports}; sys.exit('faust' in sys.modules)"], check=False
-    )
+    unused = "{'faust', 'pandas'} & sys.modules.keys()"  # pandas comes with all of yfinance
+    result = subprocess.run([sys.executable, "-c", f"import sys; {imports}; sys.exit(bool({unused}))"], check=False)
     assert result.returncode == 0
 
 

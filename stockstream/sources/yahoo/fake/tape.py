@@ -6,9 +6,8 @@ import base64
 import json
 from dataclasses import dataclass, field
 
-from yfinance.pricing_pb2 import PricingData
-
 from stockstream.sources.market import Instrument, Trade
+from stockstream.sources.yahoo.pricing import PricingData
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import pytest
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
-from yfinance.pricing_pb2 import PricingData
 
 from stockstream.sources.yahoo.feed import YahooFeed
+from stockstream.sources.yahoo.pricing import PricingData
 
 NOW_MS = 1_700_000_000_500
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from yfinance.pricing_pb2 import PricingData
 
 from stockstream.errors import BadMessage
 from stockstream.models import Tick
 from stockstream.sources.yahoo.parse import parse
+from stockstream.sources.yahoo.pricing import PricingData
 
 FRAMES = json.loads((Path(__file__).parents[3] / "data" / "yahoo" / "frames.json").read_text())
 RECEIVED_MS = 1_800_000_000_123
