@@ -64,10 +64,15 @@ def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[Bas
     async def close_quiet() -> None:
         while not app.should_stop:
             await app.sleep(CLOSE_EVERY_S)
+            if app.should_stop:
+                return
             try:
                 await processor.close_due()
                 topics_are_there()
             except Exception as error:
+                if app.should_stop:  # the consumer may have gone meanwhile, and with it everybody to ask
+                    log.info("no more windows are closed: %r", error)
+                    return
                 await fail(error)
                 raise
 
