@@ -110,6 +110,7 @@ def test_three_lines_start_a_market_and_its_archive_replays_to_the_same_candles(
             120,
             "the candles of the replay to be those of before",
         )
+        wait_until(lambda: rows("count() FROM {database}.ticks FINAL", database) == [(count,)], 60, "its own archive")
     finally:
         replays.kill()
     assert rows("count() FROM {database}.ticks FINAL") == [(count,)]  # nothing of it came to the live ones
