@@ -261,7 +261,9 @@ class Engine:
         self, topic_id: int, at_stamp: int, tick: Tick, key: Key, now_ms: int, touched: dict[Address, None]
     ) -> bool:
         """Merge a trade if that can be done by itself."""
-        series = self._series_of(key)
+        series = self._series.get(key)
+        if series is None:  # of a symbol that has no rows, and may be none
+            return False
         forming = forming_rows(series, _LENGTHS_MS, tick.event_time)
         if len(forming) < len(series) or not is_new(topic_id, at_stamp, tick, forming):
             return False

@@ -202,6 +202,25 @@ def test_an_empty_batch_does_nothing() -> None:
     assert (applied.batch.verdicts(), applied.touched, engine.publish(applied.touched)) == ({}, {}, [])
 
 
+def test_a_trade_ahead_of_open_rows_is_merged_without_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(Rows(), Policy())
+    first = Tick("A", 1_700_000_000_000, 10.0, 1.0, trade_id=1)
+    engine.apply(1, [(1, first)], 0)
+    monkeypatch.setattr(Engine, "_apply_minute", None)
+    applied = engine.apply(1, [(2, replace(first, trade_id=2, price=11.0))], 0)
+    assert applied.batch.verdicts() == {Verdict.ACCEPTED: 1}
+    assert [(candle.interval, candle.close, candle.trades) for candle in engine.publish(applied.touched)] == [
+        (interval, 11.0, 2) for interval in ("1m", "5m", "1d")
+    ]
+
+
+def test_a_symbol_that_can_be_none_leaves_nothing_behind() -> None:
+    engine = Engine(Rows(), Policy())
+    applied = engine.apply(1, [(1, Tick("no symbol", 1_700_000_000_000, 10.0, 1.0))], 0)
+    assert applied.batch.verdicts() == {Verdict.BAD_SYMBOL: 1}
+    assert not engine.rows._series
+
+
 @pytest.mark.parametrize("batch", [[0, 1, 2, 3], [3, 2, 1, 0]])
 def test_minutes_roll_up_into_five_minutes_and_days(batch: list[int]) -> None:
     host = Host()
