@@ -7,7 +7,6 @@ being by itself an idempotent function of the ticks it was given: it remembers t
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -16,9 +15,9 @@ from stockstream.core.batch import Batch, add_ticks, session_of
 from stockstream.core.columns import Columns
 from stockstream.core.controls import mark, new_row, repair
 from stockstream.core.interval import INTERVALS_MS, session_bounds
-from stockstream.core.lone import forming_rows, is_new, merge_trade
-from stockstream.core.merge import Line, Open, merge_into, share_of
-from stockstream.core.piece import Piece, Stamped, clock_name, piece_of
+from stockstream.core.lone import LoneTrades
+from stockstream.core.merge import Line, Open, forget_duplicates, merge_into, share_of
+from stockstream.core.piece import Piece, Stamped, piece_of
 from stockstream.core.plain_runs import Ahead, is_ahead, merge_window, new_plain_row, write_whole
 from stockstream.core.publish import candle_of
 from stockstream.core.reduce import add_columns
@@ -29,9 +28,7 @@ from stockstream.core.runs import Run
 from stockstream.core.verdict import Policy
 from stockstream.core.volume import next_counted
 from stockstream.core.watermark import Clocks
-from stockstream.models import Candle, Tick, Verdict
-
-_LENGTHS_MS = tuple(INTERVALS_MS.values())
+from stockstream.models import Candle, Verdict
 
 
 @dataclass(slots=True)
@@ -67,6 +64,7 @@ class Engine:
         self.policy = policy
         self.committed = committed
         self.clocks = Clocks(close_delay_ms)
+        self._lone = LoneTrades(rows, policy, self.clocks)
         self._retention = Retention(rows, retention_ms)
         self._topics: dict[Key, int] = {}
         self._reached: dict[int, int] = {}
@@ -74,7 +72,6 @@ class Engine:
         self._held: dict[Address, Row] = {}
         self._untold: list[tuple[Address, Row]] = []
         self._position: dict[int, int] = {}
-        self._series: dict[Key, tuple[Series, ...]] = {}
 
     def restore(
         self, rows: Iterable[tuple[Address, Row]], now_ms: int, committed: Mapping[int, int] | None = None
@@ -114,7 +111,8 @@ class Engine:
         """
         batch = Batch()
         applied = Applied(batch)
-        add_ticks(batch, self.policy, self._take_lone(topic_id, ticks, now_ms, applied))
+        left = self._lone.take(topic_id, ticks, now_ms, self.committed, batch, applied.touched)
+        add_ticks(batch, self.policy, left)
         if columns is not None and len(columns):
             add_columns(batch, self.policy, columns, stamp(epoch, 0))
         self._refuse(topic_id, batch)
@@ -239,57 +237,12 @@ class Engine:
             for name, reached_ms in piece.clocks:
                 self.clocks.move(name, reached_ms, now_ms)
 
-    def _take_lone(self, topic_id: int, ticks: Sequence[Stamped], now_ms: int, applied: Applied) -> Sequence[Stamped]:
-        """Merge the trades that lie ahead of their rows; returns all others, and what follows of their symbols."""
-        batch, others, left = applied.batch, set[Key](), []
-        for stamped in ticks:
-            at_stamp, tick = stamped
-            if tick.kind == "trade":
-                key = (tick.symbol, session_of(tick))
-                if key not in others and self._take_trade(topic_id, at_stamp, tick, key, now_ms, applied.touched):
-                    continue
-                others.add(key)
-            elif tick.kind == "snapshot":
-                others.add((tick.symbol, session_of(tick)))
-            left.append(stamped)
-        batch.count += len(ticks) - len(left)
-        if ticks:
-            batch.last = max(batch.last, ticks[-1][0])
-        return left
-
-    def _take_trade(
-        self, topic_id: int, at_stamp: int, tick: Tick, key: Key, now_ms: int, touched: dict[Address, None]
-    ) -> bool:
-        """Merge a trade if that can be done by itself."""
-        series = self._series.get(key)
-        if series is None:  # of a symbol that has no rows, and may be none
-            return False
-        forming = forming_rows(series, _LENGTHS_MS, tick.event_time)
-        if len(forming) < len(series) or not is_new(topic_id, at_stamp, tick, forming):
-            return False
-        if self.policy.judge(tick) is not Verdict.ACCEPTED:
-            return False
-        self.clocks.move(clock_name(tick.source, tick.exchange), min(tick.event_time, tick.received_ms), now_ms)
-        self._forget_duplicates(forming[0][1])
-        merge_trade(forming, at_stamp, tick)
-        for each, (start, row, _) in zip(series, forming, strict=True):
-            each.put(start, row)
-            touched[each.interval, key, start] = None
-        return True
-
-    def _series_of(self, key: Key) -> tuple[Series, ...]:
-        """Those of every interval, the ledger's first."""
-        found = self._series.get(key)
-        if found is None:
-            found = self._series[key] = tuple(self.rows.series(interval, key) for interval in INTERVALS_MS)
-        return found
-
     def _lines(self, key: Key) -> list[Line]:
-        return list(map(Line, self._series_of(key)))
+        return [Line(self.rows.series(interval, key)) for interval in INTERVALS_MS]
 
     def _apply_run(self, topic_id: int, run: Run, applied: Applied, ahead: Mapping[str, list[Ahead]]) -> None:
         """Merge the ticks of one symbol; what is left to write of a plain run is added to ``ahead``, by interval."""
-        series = self._series_of(run.key)
+        series = [self.rows.series(interval, run.key) for interval in INTERVALS_MS]
         # While the log is read again windows are held back; then nothing can be closed at once.
         if run.is_plain and topic_id not in self._ahead and is_ahead(run, series):
             for each in series:
@@ -309,7 +262,7 @@ class Engine:
         begin, end, ended_ms = 0, len(windows), self.clocks.ended_ms(clock)
         if row is not None and windows.start_ms(0) == newest:
             begin = 1
-            self._forget_duplicates(row)
+            forget_duplicates(row, self.committed)
             merge_window(row, windows[0])
             row.clock = row.clock or clock
             self._put(series, newest, row, applied)
@@ -341,7 +294,7 @@ class Engine:
     def _apply_minute(self, topic_id: int, lines: list[Line], minute: int, piece: Piece, batch: Batch) -> None:
         """Merge the ticks of one symbol and minute into the rows of every interval, the ledger's first."""
         target = self._open(topic_id, lines[0], minute, batch.last)
-        self._forget_duplicates(target.row)
+        forget_duplicates(target.row, self.committed)
         share = share_of(target, piece, batch)
         # The first tick names the clock: which one comes first in a batch is chance.
         clock = piece.clocks[0][0]
@@ -381,11 +334,6 @@ class Engine:
                     batch.pieces[at] = piece_of(kept)
                 else:
                     del batch.pieces[at]
-
-    def _forget_duplicates(self, row: Row) -> None:
-        """Those that will never be read again need not be told from good ticks."""
-        if self.committed is not None and row.duplicates and row.duplicates[0] <= self.committed:
-            del row.duplicates[: bisect_right(row.duplicates, self.committed)]
 
     def _is_foreign(self, topic_id: int, key: Key) -> bool:
         """Whether the symbol's rows are made of another topic. Of three tables any may have lost its rows."""

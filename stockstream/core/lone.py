@@ -9,30 +9,91 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stockstream.core.partial import Partial, size_e8, two_sum
+from stockstream.core.batch import Batch, session_of
+from stockstream.core.interval import INTERVALS_MS, window_start
+from stockstream.core.merge import forget_duplicates
+from stockstream.core.partial import Partial
+from stockstream.core.piece import Stamped, clock_of
 from stockstream.core.row import Row
-from stockstream.core.rows import Series
-from stockstream.models import Tick
+from stockstream.core.rows import Address, Key, Rows, Series
+from stockstream.core.verdict import Policy
+from stockstream.core.watermark import Clocks
+from stockstream.models import Tick, Verdict
 
 Forming = tuple[int, Row, Partial]
 """A window's start, its row, and the row's bar."""
 
 
-def forming_rows(series: Sequence[Series], lengths_ms: Sequence[int], event_ms: int) -> list[Forming]:
+class LoneTrades:
+    """Merges the trades of a batch that it can into the rows of every interval, and moves their clocks."""
+
+    def __init__(self, rows: Rows, policy: Policy, clocks: Clocks) -> None:
+        self._rows = rows
+        self._policy = policy
+        self._clocks = clocks
+        self._series: dict[Key, list[Series]] = {}
+
+    def take(
+        self,
+        topic_id: int,
+        ticks: Sequence[Stamped],
+        now_ms: int,
+        committed: int | None,
+        batch: Batch,
+        touched: dict[Address, None],
+    ) -> list[Stamped]:
+        """Merge the trades that lie ahead of their rows; returns all others, and what follows of their symbols.
+
+        The arguments are those of `Engine.apply`; the rows that were merged into are added to ``touched``.
+        """
+        others, left = set[Key](), []
+        for stamped in ticks:
+            stamp, tick = stamped
+            if tick.kind == "trade":
+                key = (tick.symbol, session_of(tick))
+                # Judged first: of what can be no symbol nothing may be remembered.
+                if key not in others and self._policy.judge(tick) is Verdict.ACCEPTED:
+                    series = self._series_of(key)
+                    forming = _forming(series, tick.event_time)
+                    if len(forming) == len(series) and _is_new(topic_id, stamp, tick, forming):
+                        self._clocks.move(*clock_of(tick), now_ms)
+                        forget_duplicates(forming[0][1], committed)
+                        _merge(forming, stamp, tick)
+                        for each, (start, row, _) in zip(series, forming, strict=True):
+                            each.put(start, row)
+                            touched[each.interval, key, start] = None
+                        continue
+                others.add(key)
+            elif tick.kind == "snapshot":
+                others.add((tick.symbol, session_of(tick)))
+            left.append(stamped)
+        batch.count += len(ticks) - len(left)
+        if ticks:
+            batch.last = max(batch.last, ticks[-1][0])
+        return left
+
+    def _series_of(self, key: Key) -> list[Series]:
+        found = self._series.get(key)
+        if found is None:
+            found = self._series[key] = [self._rows.series(interval, key) for interval in INTERVALS_MS]
+        return found
+
+
+def _forming(series: Sequence[Series], event_ms: int) -> list[Forming]:
     """The rows of the windows that hold ``event_ms``, as far as they are at hand, open, and the newest.
 
     Ticks of an earlier window may have come too late to be kept.
     """
     found = []
-    for each, length_ms in zip(series, lengths_ms, strict=True):
-        start = event_ms - event_ms % length_ms
+    for each in series:
+        start = window_start(each.interval, event_ms)
         row = each.held.get(start)
         if isinstance(row, Row) and row.bar is not None and not row.closed and each.starts[-1] == start:
             found.append((start, row, row.bar))
     return found
 
 
-def is_new(topic_id: int, stamp: int, tick: Tick, forming: Sequence[Forming]) -> bool:
+def _is_new(topic_id: int, stamp: int, tick: Tick, forming: Sequence[Forming]) -> bool:
     """Whether none of the rows, the ledger's first, has seen the trade at ``stamp``, nor its id."""
     for _, row, _ in forming:
         if row.stamp >= stamp or row.topic_id != topic_id:
@@ -41,23 +102,10 @@ def is_new(topic_id: int, stamp: int, tick: Tick, forming: Sequence[Forming]) ->
     return tick.trade_id < 0 or not seen or tick.trade_id > seen[-1]
 
 
-def merge_trade(forming: Sequence[Forming], stamp: int, tick: Tick) -> None:
-    """Merge a trade that the rows have not seen: what `Partial.of` and `Partial.merge` make of it."""
-    price, size = tick.price, tick.last_size
-    order = tick.sequence if tick.sequence is not None else tick.trade_id if tick.trade_id >= 0 else stamp
-    edge, volume_e8, turnover = (tick.event_time, order, 0, price), size_e8(size), price * size
+def _merge(forming: Sequence[Forming], stamp: int, tick: Tick) -> None:
     if tick.trade_id >= 0:
         forming[0][1].ids.add(tick.trade_id)
+    part = Partial.of(tick, stamp)
     for _, row, bar in forming:
         row.stamp = stamp
-        if edge > bar.last:
-            bar.last = edge
-        elif edge < bar.first:
-            bar.first = edge
-        if price > bar.high:
-            bar.high = price
-        elif price < bar.low:
-            bar.low = price
-        bar.volume_e8 += volume_e8
-        bar.turnover, bar.turnover_low = two_sum(bar.turnover, bar.turnover_low, turnover)
-        bar.trades += 1
+        bar.merge(part)

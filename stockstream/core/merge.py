@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -83,6 +83,12 @@ def _unique(ledger: Open, ticks: list[Stamped], batch: Batch) -> list[Stamped]:
         else:
             fresh.append(stamped)
     return fresh
+
+
+def forget_duplicates(row: Row, committed: int | None) -> None:
+    """Of those up to the stamp ``committed``: they will never be read again, and need not be told from good ticks."""
+    if committed is not None and row.duplicates and row.duplicates[0] <= committed:
+        del row.duplicates[: bisect_right(row.duplicates, committed)]
 
 
 def merge_into(target: Open, share: Share) -> None:

@@ -23,6 +23,11 @@ def clock_name(source: str, exchange: str) -> str:
     return f"{source}/{exchange}"[:_CLOCK_NAME_LENGTH]
 
 
+def clock_of(tick: Tick) -> tuple[str, int]:
+    """The clock that a tick moves, and how far, epoch ms: never beyond its reception."""
+    return clock_name(tick.source, tick.exchange), min(tick.event_time, tick.received_ms)
+
+
 @dataclass(slots=True)
 class Summary:
     """What a piece of columns amounts to, without a look at its ticks.
@@ -54,6 +59,6 @@ def piece_of(ticks: list[Stamped]) -> Piece:
     """A piece of ticks that are to be looked at one by one."""
     clocks: dict[str, int] = {}
     for _, tick in ticks:
-        name, reached = clock_name(tick.source, tick.exchange), min(tick.event_time, tick.received_ms)
+        name, reached = clock_of(tick)
         clocks[name] = max(reached, clocks.get(name, reached))
     return Piece(lambda: ticks, list(clocks.items()))
