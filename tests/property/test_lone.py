@@ -10,14 +10,12 @@ from typing import Any
 from crashing import NEVER_LATE, ByteRows
 from hypothesis import given
 from hypothesis import strategies as st
+from rounding import plain_rows, without_rounding
 from ticks import streams
 
 from stockstream.core.engine import Engine
-from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.piece import Stamped
-from stockstream.core.row import Row
-from stockstream.core.rows import Address
-from stockstream.models import Candle, Tick
+from stockstream.models import Tick
 
 Batches = list[list[Stamped]]
 
@@ -101,21 +99,6 @@ def run(engine: Engine, rows: ByteRows, log: Batches) -> Iterator[tuple[object, 
         yield set(touched), candles, applied.batch.verdicts(), applied.batch.refused, applied.batch.last
 
 
-def without_rounding(candle: Candle) -> Candle:
-    return replace(candle, vwap=candle.vwap and round(candle.vwap, 9))
-
-
-def plain(row: Row | None) -> object:
-    if row is None:
-        return None
-    bar = row.bar and replace(row.bar, turnover=0.0, turnover_low=0.0)
-    return replace(row, bar=bar, ids=row.ids.bounds)  # type: ignore[arg-type]  # compared, not used
-
-
-def rows_of(rows: ByteRows) -> dict[Address, object]:
-    return {at: plain(rows.get(at)) for interval in INTERVALS_MS for at in rows.addresses(interval)}
-
-
 @given(batches(), st.sampled_from([0, 2000, 200_000]))
 def test_equals_the_long_way(log: Batches, close_delay_ms: int) -> None:
     rows = ByteRows({}), ByteRows({})
@@ -125,4 +108,4 @@ def test_equals_the_long_way(log: Batches, close_delay_ms: int) -> None:
     )
     for mine, theirs in zip(run(lone, rows[0], log), run(long, rows[1], log), strict=True):
         assert mine == theirs
-    assert rows_of(rows[0]) == rows_of(rows[1])
+    assert plain_rows(rows[0]) == plain_rows(rows[1])

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from columns import columns_of
 from crashing import Host
+from rounding import plain_rows, without_rounding
 
 from stockstream.core.engine import Engine
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.partial import E8
-from stockstream.core.row import Row
-from stockstream.core.rows import Address, Rows
+from stockstream.core.rows import Rows
 from stockstream.core.verdict import Policy
 from stockstream.models import Candle, Tick
 
@@ -58,7 +58,7 @@ class Both:
             touched = dict.fromkeys([*applied.touched, *engine.close(0, idle=False)])
             published.update({candle.key: candle for candle in [*applied.whole, *engine.publish(touched)]})
             whole += applied.whole
-        assert self.rows(0) == self.rows(1)
+        assert plain_rows(self.engines[0].rows) == plain_rows(self.engines[1].rows)
         assert self.turnovers(0) == pytest.approx(self.turnovers(1), rel=1e-15)
         by_columns, one_by_one = (
             {key: without_rounding(each) for key, each in found.items()} for found in self.candles
@@ -70,20 +70,6 @@ class Both:
         rows = self.engines[which].rows
         found = [rows.get(at) for interval in INTERVALS_MS for at in rows.addresses(interval)]
         return [row.bar.turnover + row.bar.turnover_low for row in found if row is not None and row.bar is not None]
-
-    def rows(self, which: int) -> dict[Address, Row]:
-        rows = self.engines[which].rows
-        found = {at: rows.get(at) for interval in INTERVALS_MS for at in rows.addresses(interval)}
-        return {at: plain(row) for at, row in found.items() if row is not None}
-
-
-def plain(row: Row) -> Row:
-    bar = row.bar and replace(row.bar, turnover=0.0, turnover_low=0.0)
-    return replace(row, bar=bar, ids=row.ids.bounds)  # type: ignore[arg-type]  # compared, not used
-
-
-def without_rounding(candle: Candle) -> Candle:
-    return replace(candle, vwap=candle.vwap and round(candle.vwap, 9))
 
 
 def starts(whole: list[Candle], symbol: str, interval: str) -> list[int]:
