@@ -56,6 +56,17 @@ class Plain(Venue):
             Fault("aborted, refused", go_away),
         ]
 
+    def refusal(self, days: Days, status: int, told: str, **how: float) -> Fault:
+        """Connections end without a word, and no new one is let in until that is told."""
+
+        async def refuse() -> None:
+            self.fake.refuse(status, **how)
+            await self.fake.abort()
+            await days.until_refused(told)
+            self.fake.refuse(None)
+
+        return Fault(f"aborted, refused with HTTP {status}", refuse)
+
     async def be_silent(self) -> None:
         self.fake.be_silent()
 
@@ -96,12 +107,6 @@ class Finnhub(Plain):
     def faults(self, days: Days) -> list[Fault]:
         fake = self.fake
 
-        async def have_too_many_requests() -> None:
-            fake.refuse(429, retry_after_s=1)
-            await fake.abort()
-            await days.until_refused("HTTP 429")
-            fake.refuse(None)
-
         async def refuse_the_key() -> None:
             fake.token = self.key[::-1]
             await fake.abort()
@@ -115,7 +120,7 @@ class Finnhub(Plain):
 
         return [
             *super().faults(days),
-            Fault("aborted, refused with HTTP 429", have_too_many_requests),
+            self.refusal(days, 429, "HTTP 429", retry_after_s=1),
             Fault("aborted, refused with HTTP 401", refuse_the_key),
             Fault("aborted", let_another_in),
         ]
@@ -168,24 +173,10 @@ class Yahoo(Plain):
         return HastyYahoo(self.fake.url)
 
     def faults(self, days: Days) -> list[Fault]:
-        fake = self.fake
-
-        async def have_too_many_requests() -> None:
-            fake.refuse(429, retry_after_s=1)
-            await fake.abort()
-            await days.until_refused("HTTP 429")
-            fake.refuse(None)
-
-        async def ban() -> None:
-            fake.refuse(403)
-            await fake.abort()
-            await days.until_refused("Yahoo refuses connections with HTTP 403")
-            fake.refuse(None)
-
         return [
             *super().faults(days),
-            Fault("aborted, refused with HTTP 429", have_too_many_requests),
-            Fault("aborted, refused with HTTP 403", ban),
+            self.refusal(days, 429, "HTTP 429", retry_after_s=1),
+            self.refusal(days, 403, "Yahoo refuses connections with HTTP 403"),
         ]
 
     def made(self) -> dict[str, list[Identity]]:
