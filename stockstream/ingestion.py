@@ -27,7 +27,8 @@ from stockstream.errors import BrokerUnreachable, InvalidInput
 from stockstream.models import SUBSCRIPTION_SCHEMA, Subscription, Tick
 from stockstream.settings import Settings
 from stockstream.sources.catalog import SOURCES, Source, source_of
-from stockstream.sources.contract import Guarded, NotAdmitted
+from stockstream.sources.contract import Guarded
+from stockstream.sources.credentials import refused_key
 from stockstream.sources.limits import attempts_of
 from stockstream.sources.runner import ConnectionRunner
 from stockstream.sources.status import Status
@@ -153,12 +154,8 @@ class Ingestion:
     async def tell_refused_keys(self) -> None:
         """Log an error for each key that a venue refuses when it is asked for an access token."""
         for feed in self._guarded():
-            try:
-                if feed.lacks() is None:
-                    await feed.locate()
-            except NotAdmitted as error:
-                if error.fatal is not None:
-                    log.error("%s", error.fatal)
+            if feed.lacks() is None and (refusal := await refused_key(feed)) is not None:
+                log.error("%s", refusal)
 
     def _guarded(self) -> Iterator[Guarded]:
         """A feed of each source that is to be watched by the settings, and asks for credentials."""

@@ -19,7 +19,8 @@ from stockstream.core.allocation import ConnectionId
 from stockstream.errors import InvalidInput, SettingsError
 from stockstream.settings import Settings, read_symbols, split, variable
 from stockstream.sources.catalog import SOURCES, Source, source_of
-from stockstream.sources.contract import Feed, Guarded, NotAdmitted
+from stockstream.sources.contract import Feed, Guarded
+from stockstream.sources.credentials import refused_key
 from stockstream.sources.limits import attempts_of
 from stockstream.sources.sim.options import url_of
 
@@ -146,12 +147,11 @@ async def _check_key(feed: Feed) -> None:
     """Raise `SettingsError` if the venue refuses the key; that it is away is found out again when it is needed."""
     if isinstance(feed, Guarded):
         try:
-            await asyncio.wait_for(feed.locate(), _ADMISSION_S)
+            refusal = await asyncio.wait_for(refused_key(feed), _ADMISSION_S)
         except TimeoutError:
             return
-        except NotAdmitted as error:
-            if error.fatal is not None:
-                raise SettingsError(error.fatal) from error
+        if refusal is not None:
+            raise SettingsError(refusal)
 
 
 async def _report(report: Report, every_s: float) -> None:

@@ -6,6 +6,8 @@ import re
 
 from pydantic import SecretStr
 
+from stockstream.sources.contract import Guarded, NotAdmitted
+
 _NEVER_IN_A_KEY = re.compile(r"[^!-~]|[\"'`<>]")
 
 
@@ -19,3 +21,12 @@ def flaw(variable: str, secret: SecretStr | None) -> str | None:
     if _NEVER_IN_A_KEY.search(revealed(secret)) is None:
         return None
     return f"{variable} holds no key: there are blanks, quotes or other characters in it that none has"
+
+
+async def refused_key(feed: Guarded) -> str | None:
+    """What a venue says against the key when it is asked for an access token; None if nothing, or if it is away."""
+    try:
+        await feed.locate()
+    except NotAdmitted as error:
+        return error.fatal
+    return None
