@@ -62,7 +62,7 @@ def attach(app: Any, topic: Any, processor: CandleProcessor, fail: Callable[[Bas
 
     @app.task  # type: ignore[untyped-decorator]  # Faust's is not typed
     async def close_quiet() -> None:
-        while not app.should_stop:
+        while True:
             await app.sleep(CLOSE_EVERY_S)
             if app.should_stop:
                 return

@@ -86,7 +86,7 @@ class Recent:
 
     def put_candles(self, candles: Iterable[Candle]) -> None:
         """Take in states of candles."""
-        grown: dict[int, _Series] = {}
+        grown: dict[tuple[str, str, str], _Series] = {}
         for candle in candles:
             key, start_ms = (candle.symbol, candle.interval, candle.session), candle.window_start
             series = self._series.get(key)
@@ -96,7 +96,7 @@ class Recent:
             known = series.candles.get(start_ms)
             if known is None:
                 series.add(candle)
-                grown[id(series)] = series
+                grown[key] = series
             elif candle.version > known.version:
                 series.candles[start_ms] = candle
             else:
