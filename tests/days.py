@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-from market_topic import MarketTopic
+from market_topic import MarketTopic, controls
 from reference import reference_candles
 
 from stockstream.core.offline import OfflineEngine
@@ -31,6 +31,8 @@ QUICK = Timing(
     backoff_base_s=0.05, backoff_cap_s=0.4, watch_every_s=0.05, fatal_retry_s=0.3, quiet_s=2.0, renew_within_s=5.0
 )
 PATIENCE_S = 60
+EFFECT_S, EFFECTIVE_AFTER_S = 0.4, 1.5
+"""How long a command of a venue that does not confirm takes to have an effect, and when its feed says that it has."""
 _UNDER_WAY_S = 1.5  # what is sent may take so long until it is read: a busy machine is slow
 _BATCH = 97
 
@@ -73,12 +75,16 @@ class Fault:
 
 
 class Venue(ABC):
-    """One venue's fake and what the scenario has to know of it; ``watched`` are the symbols of each connection."""
+    """One venue's fake and what the scenario has to know of it.
+
+    ``watched`` are the symbols of each connection. What is missing may lie ``behind_s`` behind the end of its hole.
+    """
 
     fake: Any
     clock: DayClock
     watched: list[list[str]]
     poll: Poll | None = None
+    behind_s = 0.1
 
     @abstractmethod
     def feed(self) -> Feed:
@@ -205,7 +211,7 @@ def assert_no_tick_is_missing(days: Days, ticks: Sequence[Tick], causes: Sequenc
     missing = 0
     for symbol, log in logs.items():
         connections = sum(symbol in watched for watched in venue.watched)
-        told = [tick.cause for tick, _ in log if tick.kind in ("start", "gap")]
+        told = [cause for _, cause in controls([tick for tick, _ in log])[symbol]]
         if connections == 1:
             assert told == causes, "each fault leaves a hole, and nothing else does"
         else:
@@ -239,7 +245,7 @@ def _told_missing(days: Days, made: Sequence[Identity], log: Sequence[tuple[Tick
             continue
         missing += 1
         assert any(
-            low < place < high and from_s - _UNDER_WAY_S <= at_s <= to_s + _UNDER_WAY_S
+            low < place < high and from_s - _UNDER_WAY_S <= at_s <= to_s + days.venue.behind_s
             for low, high, from_s, to_s in holes
         ), f"{identity} is missing, and no hole tells of it: {holes}"
     return missing

@@ -18,6 +18,7 @@ from stockstream.broker.producer import TickProducer
 from stockstream.codecs import Encoder, Registry, TickDecoder
 from stockstream.models import TICK_SCHEMA_V2, Tick
 from stockstream.sources.contract import Feed
+from stockstream.sources.coverage import SUBSCRIBING
 from stockstream.sources.runner import ConnectionRunner, Timing
 from stockstream.testing.wait import wait_until_async
 
@@ -66,11 +67,16 @@ class MarketTopic:
         return [tick for _, tick in await ticks_in(self.kafka, self.registry, self.name)]
 
 
+def holes_in(ticks: Sequence[Tick]) -> list[Tick]:
+    """The ``gap`` records that are no chance, as it is whether a minute begins while symbols are first subscribed."""
+    return [tick for tick in ticks if tick.kind == "gap" and tick.cause != SUBSCRIBING]
+
+
 def controls(ticks: Sequence[Tick]) -> dict[str, list[tuple[str, str | None]]]:
-    """(kind, cause) of each symbol's control records, in the topic's order; a hole has an end."""
+    """(kind, cause) of each symbol's starts and `holes_in` the topic, in its order; a hole has an end."""
     found: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
     for tick in ticks:
-        if tick.kind in ("start", "gap"):
+        if tick.kind == "start" or holes_in([tick]):
             assert tick.kind == "start" or (tick.until is not None and tick.event_time <= tick.until)
             found[tick.symbol].append((tick.kind, tick.cause))
     return found

@@ -27,7 +27,7 @@ _LOOK_EVERY_S = 0.25
 _TELL_EVERY_MS = 1000
 _FLUSH_S = 1.0
 _TAKEOVER_MS = 5000  # how long the worker before may still show that it was there when we had subscribed
-_HAND_OVER_MS = 8000  # how long we wait for the next one to have subscribed
+_HAND_OVER_MS = 10_000  # how long we wait for the next one to have subscribed
 
 
 class Emitter(Protocol):
@@ -47,7 +47,7 @@ class _Held:
     runner: ConnectionRunner
     task: asyncio.Task[None]
     before: Alive | None
-    subscribed_ms: int = 0
+    effective_ms: int = 0
     leave_by_ms: int | None = None
     told_ms: int = 0
 
@@ -186,6 +186,8 @@ class Ingest(Service):
     def _open(self, connection: ConnectionId, symbols: Sequence[str]) -> None:
         runner = self._make_runner(connection, symbols)
         before = self._liveness.of(connection)
+        if before is not None:
+            runner.inherit()
         task = asyncio.create_task(runner.run())
         self._held[connection] = _Held(runner, task, before)
         log.info("%s: opening for %d symbols", connection, len(symbols))
@@ -211,19 +213,22 @@ class Ingest(Service):
         status = held.runner.status
         if held.before is None or not status.connections:
             return
-        if not held.subscribed_ms:
-            held.subscribed_ms = status.since_ms
+        if not held.effective_ms:
+            held.effective_ms = held.runner.effective_ms
         latest = self._liveness.of(connection)
         until_ms = held.before.until_ms
         if latest is not None and latest.worker == held.before.worker:
             until_ms = max(until_ms, latest.until_ms)
-        if until_ms >= held.subscribed_ms:
+        if until_ms >= held.effective_ms:
             held.before = None
-        elif self._now_ms() >= held.subscribed_ms + _TAKEOVER_MS:
+        elif self._now_ms() >= held.effective_ms + _TAKEOVER_MS:
             held.before = None
-            log.warning("%s: taken over with a hole of %d ms", connection, held.subscribed_ms - until_ms)
+            log.warning("%s: taken over with a hole of %d ms", connection, held.effective_ms - until_ms)
             await self._emitters[connection.source].send(
-                [_hole(connection, symbol, until_ms, held.subscribed_ms) for symbol in list(status.symbols)]
+                [
+                    _hole(connection, symbol, until_ms - held.runner.latency_ms, held.effective_ms)
+                    for symbol in list(status.symbols)
+                ]
             )
 
     async def _tell_alive(self) -> None:

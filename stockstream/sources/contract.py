@@ -28,9 +28,11 @@ class Capabilities:
     whether anything is traded or not; without one it may just be quiet, and is given more time after each silence.
     A connection is renewed before ``lifetime_s`` (None: unlimited). At most ``connections`` may be open at a time with
     one credential (None: any number). Between two commands lie ``command_every_s``, and at most ``attempts`` to connect
-    are made in ``attempts_window_s``. ``confirms``: each of `Feed.subscribe`'s frames is answered, and what it asks for
-    flows from that answer on (`Confirmed`). ``history_days`` of trades can be asked for later, 0 where none can. With
-    ``sequential_ids`` the trade ids of each symbol count up by one, in the order in which they come: a jump is a hole.
+    are made in ``attempts_window_s``. A tick is under way for ``latency_s`` at most; a feed that is delayed is so
+    besides. ``confirms``: each of `Feed.subscribe`'s frames is answered, and what it asks for flows from that answer on
+    (`Confirmed`); where it is not, it surely flows ``effective_after_s`` from when it was sent. Together these two are
+    less than a minute. ``history_days`` of trades can be asked for later, 0 where none can. With ``sequential_ids`` the
+    trade ids of each symbol count up by one, in the order in which they come: a jump is a hole.
     """
 
     kind: Literal["trades", "snapshots"]
@@ -44,7 +46,9 @@ class Capabilities:
     command_every_s: float = 0.0
     attempts: int | None = None
     attempts_window_s: float = 300.0
+    latency_s: float = 0.0
     confirms: bool = False
+    effective_after_s: float = 0.0
     heartbeat: bool = False
     connections: int | None = None
 

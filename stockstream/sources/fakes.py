@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,12 +21,13 @@ class FakeVenue(ABC):
     """Serves a market while it is entered; a context manager.
 
     A ``port`` of 0 means any; it stays the same when started again. ``acknowledged`` are the numbers of the connections
-    that both sides have closed in good order.
+    that both sides have closed in good order. What is subscribed flows ``effective_after_s`` later.
     """
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.acknowledged: set[int] = set()
+        self.effective_after_s = 0.0
         self._pumps: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -70,17 +73,21 @@ class FakeVenue(ABC):
 
 @dataclass(slots=True, eq=False)
 class Client:
-    """A connection: what it gets, and whether nothing more is sent on it."""
+    """A connection: what it gets, since which steady second, and whether nothing more is sent on it."""
 
     number: int
     socket: ServerConnection
-    symbols: dict[str, None] = field(default_factory=dict)
+    symbols: dict[str, float] = field(default_factory=dict)
     is_silent: bool = False
 
     @property
     def is_open(self) -> bool:
         """Whether anything can be sent on it."""
         return self.socket.state.name == "OPEN"
+
+    def gets(self, symbol: str) -> bool:
+        """Whether ``symbol`` flows on it by now."""
+        return self.symbols.get(symbol, inf) <= time.monotonic()
 
 
 class FakeSockets(FakeVenue):

@@ -86,7 +86,9 @@ class ConnectionRunner:
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
         limits = feed.capabilities
         self._attempts = attempts or attempts_of(limits, steady_s, sleep)
-        self._coverage = Coverage(feed.name)
+        self.latency_ms = round(1000 * limits.latency_s)
+        self._effective_after_ms = round(1000 * limits.effective_after_s)
+        self._coverage = Coverage(feed.name, self.latency_ms, self._effective_after_ms)
         self._lines: list[Line] = []  # all that are open: the one in use, and the one that is to replace it
         self._line: Line | None = None
         self._turn = asyncio.Lock()  # control records and ticks must not overtake each other
@@ -122,6 +124,15 @@ class ConnectionRunner:
     def room(self) -> int:
         """How many more symbols the connection can take."""
         return self.feed.capabilities.symbols_per_connection - len(self.status.symbols)
+
+    @property
+    def effective_ms(self) -> int:
+        """Since when what is subscribed surely flows (epoch ms), while it is streaming."""
+        return self.status.since_ms + self._effective_after_ms
+
+    def inherit(self) -> None:
+        """Others have watched the symbols so far, and whoever calls this tells until when."""
+        self._coverage.inherit(self.status.symbols)
 
     async def run(self) -> None:
         """Keep the connection up until `stop`; raises only `EmitFailed`."""
@@ -305,7 +316,7 @@ class ConnectionRunner:
             raise error
 
     async def _ask(self, line: Line, symbols: Sequence[str]) -> None:
-        """Subscribe symbols on a line; covered they are from then on, or when the venue confirms it."""
+        """Subscribe symbols on a line; covered they are a moment later, or when the venue confirms it."""
         if self.feed.capabilities.confirms:
             if symbols:
                 line.unconfirmed.update(symbols)

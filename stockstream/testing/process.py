@@ -54,7 +54,7 @@ class ServerProcess:
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
             )
 
-    def stop(self, timeout_s: float = 15) -> None:
+    def stop(self, timeout_s: float = 20) -> None:
         """End it by SIGTERM, and by SIGKILL when it has not ended within ``timeout_s``."""
         if self._process is None:
             return
@@ -117,7 +117,7 @@ class SingleServer:
         self._process.start()
         wait_until(self._answers, self._READY_TIMEOUT_S, type(self).__name__)
 
-    def stop(self, timeout_s: float = 15) -> None:
+    def stop(self, timeout_s: float = 20) -> None:
         """End it in good order, and by SIGKILL when it has not ended within ``timeout_s``."""
         self._process.stop(timeout_s)
 

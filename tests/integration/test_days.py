@@ -8,7 +8,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from days import DAY_MS, PATIENCE_S, SEEDS, DayClock, Days, Fault, Identity, Venue, assert_no_tick_is_missing
+from days import (
+    DAY_MS,
+    EFFECT_S,
+    EFFECTIVE_AFTER_S,
+    PATIENCE_S,
+    SEEDS,
+    DayClock,
+    Days,
+    Fault,
+    Identity,
+    Venue,
+    assert_no_tick_is_missing,
+)
 from market_topic import MarketTopic
 from pydantic import SecretStr
 from websockets.asyncio.client import connect
@@ -27,6 +39,7 @@ from stockstream.testing.wait import wait_until_async
 
 MONDAY_15_UTC_MS = 1_763_391_600_000
 FRIDAY_10_IN_VIETNAM_MS = 1_795_748_400_000
+SCALE, VIETNAMESE_SCALE = 30_000.0, 3_000.0
 
 
 class Plain(Venue):
@@ -86,7 +99,9 @@ class Numbering:
 
 
 class HastyFinnhub(FinnhubFeed):
-    capabilities = replace(FinnhubFeed.capabilities, command_every_s=0.01, silence_s=2.0)
+    capabilities = replace(
+        FinnhubFeed.capabilities, command_every_s=0.01, silence_s=2.0, effective_after_s=EFFECTIVE_AFTER_S * SCALE
+    )
 
 
 class Finnhub(Plain):
@@ -96,8 +111,9 @@ class Finnhub(Plain):
 
     def __init__(self, seed: int) -> None:
         names = ["AAPL", "MSFT", "BRK.B", "BINANCE:BTCUSDT", "OANDA:EUR_USD", "TSLA"]
-        self.clock = DayClock(MONDAY_15_UTC_MS, 30_000.0)
+        self.clock = DayClock(MONDAY_15_UTC_MS, SCALE)
         self.fake = FakeFinnhub(FinnhubMarket(names, seed=seed), self.clock, token=self.key, ping_every_s=0.2)
+        self.fake.effective_after_s = EFFECT_S
         self.watched = [[f"FINNHUB:{name}" for name in names]]
         self._number = Numbering()
 
@@ -155,17 +171,17 @@ def _print(each: Any) -> Identity:
 
 
 class HastyYahoo(YahooFeed):
-    capabilities = replace(YahooFeed.capabilities, silence_s=2.0)
+    capabilities = replace(YahooFeed.capabilities, silence_s=2.0, effective_after_s=EFFECTIVE_AFTER_S * SCALE)
 
 
 class Yahoo(Plain):
     """Snapshots: one that comes twice, as over two connections, is the same by time, price and volume."""
 
     def __init__(self, seed: int) -> None:
-        scale = 30_000.0
-        self.clock = DayClock(MONDAY_15_UTC_MS, scale)
-        market = Market(instruments(40), MONDAY_15_UTC_MS, trades_per_s=400.0 / scale, seed=seed)
+        self.clock = DayClock(MONDAY_15_UTC_MS, SCALE)
+        market = Market(instruments(40), MONDAY_15_UTC_MS, trades_per_s=400.0 / SCALE, seed=seed)
         self.fake = FakeYahoo(market, self.clock, snapshot_every_ms=0)
+        self.fake.effective_after_s = EFFECT_S
         symbols = list(market.instruments)
         self.watched = [symbols[::2], symbols[1::2], symbols[:10]]  # of each some are traded at night
 
@@ -197,16 +213,21 @@ class Yahoo(Plain):
 
 
 class HastySsi(SsiFeed):
-    capabilities = replace(SsiFeed.capabilities, silence_s=1.2)
+    capabilities = replace(SsiFeed.capabilities, silence_s=1.2, effective_after_s=EFFECTIVE_AFTER_S * VIETNAMESE_SCALE)
 
 
 class Ssi(Plain):
-    """Trades with the volume of the day as their number; nights and a weekend without any pass more quickly."""
+    """Trades with the volume of the day as their number; nights and a weekend without any pass more quickly.
+
+    So quickly that an hour after a command may be over before the fake has read it: that has an effect at once here.
+    """
+
+    behind_s = 1.5
 
     def __init__(self, seed: int) -> None:
         names = ["VCB", "FPT", "HPG", "VNM", *(f"X{number:02d}" for number in range(21))]
         self.clock = DayClock(
-            FRIDAY_10_IN_VIETNAM_MS, 3_000.0, 150_000.0, lambda at_ms: session_at(VIETNAM, at_ms) is not None
+            FRIDAY_10_IN_VIETNAM_MS, VIETNAMESE_SCALE, 150_000.0, lambda at_ms: session_at(VIETNAM, at_ms) is not None
         )
         self.fake = FakeSsi(names, self.clock, seed=seed)
         self.watched = [[f"SSI:{name}" for name in names]]

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from market_topic import ticks_in
+from market_topic import controls, ticks_in
 
 from stockstream.broker.connection import Connection
 from stockstream.broker.producer import TickProducer
@@ -162,15 +162,6 @@ def told(sent: Sequence[Sent]) -> dict[str, list[Said]]:
     return found
 
 
-def controls(ticks: Sequence[Tick]) -> dict[str, list[tuple[str, str | None]]]:
-    """(kind, cause) of each symbol's control records, in the topic's order."""
-    found: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
-    for tick in ticks:
-        if tick.kind in ("start", "gap"):
-            found[tick.symbol].append((tick.kind, tick.cause))
-    return found
-
-
 async def test_300_symbols_over_three_connections_through_clean_closes(kafka: Any, registry: Any) -> None:
     async with ingest(kafka, registry, 300, snapshot_every_ms=0) as scene:
         symbols = list(scene.fake.market.instruments)
@@ -200,8 +191,8 @@ async def test_the_last_known_price_is_a_quote_and_what_follows_is_not(kafka: An
         ticks = await scene.stop()
         quotes = [tick for tick in ticks if tick.kind == "quote"]
         assert {tick.symbol for tick in quotes} == set(scene.fake.market.instruments)
-        started_ms = {tick.symbol: tick.event_time for tick in ticks if tick.kind == "start"}
-        assert all(tick.event_time < started_ms[tick.symbol] for tick in quotes)
+        asked_ms = {tick.symbol: tick.producer_timestamp for tick in ticks if tick.kind == "start"}
+        assert all(tick.event_time < asked_ms[tick.symbol] for tick in quotes)
         assert len([tick for tick in ticks if tick.kind == "snapshot"]) == len(scene.fake.tape.sent) - len(quotes)
 
 

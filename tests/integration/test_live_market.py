@@ -22,6 +22,7 @@ from market import (
     missing_frames,
     watched_market,
 )
+from market_topic import holes_in
 from oracle import Key, assert_candles
 from places import by_sql
 
@@ -47,7 +48,7 @@ def controls(ticks: Sequence[Tick]) -> dict[str, list[str]]:
     """Each symbol's control records in the topic's order: ``start``, or the first cause of a hole."""
     found: dict[str, list[str]] = defaultdict(list)
     for tick in ticks:
-        if tick.kind in ("start", "gap"):
+        if tick.kind == "start" or holes_in([tick]):
             found[tick.symbol].append((tick.cause or tick.kind).partition(",")[0])
     return found
 
@@ -173,7 +174,7 @@ async def test_candles_are_the_tapes_while_workers_hand_over_and_die(system: Sys
         await scene.over_the_minute("w0")
         ticks, candles = await candles_of(scene)
 
-    holes = [(tick.symbol, tick.event_time, tick.until or 0) for tick in ticks if tick.kind == "gap"]
+    holes = [(tick.symbol, tick.event_time, tick.until or 0) for tick in holes_in(ticks)]
     assert kept
     assert {symbol for symbol, since, until in holes if since < midnight_ms <= until} == lost
     first: dict[str, Candle] = {}

@@ -41,6 +41,7 @@ class BinanceFeed:
         command_every_s=1 / 3,
         attempts=300,
         attempts_window_s=300.0,
+        latency_s=2.0,
         confirms=True,
     )
 

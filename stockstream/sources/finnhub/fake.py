@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -194,7 +195,7 @@ class FakeFinnhub(FakeSockets):
             client.symbols.pop(symbol, None)
         elif kind == "subscribe" and symbol in self.market.symbols:
             if symbol in client.symbols or len(client.symbols) < self.places:
-                client.symbols[symbol] = None
+                client.symbols.setdefault(symbol, time.monotonic() + self.effective_after_s)
             else:
                 await self._complain(client, "Subscribing to too many symbols")
         else:
@@ -217,7 +218,7 @@ class FakeFinnhub(FakeSockets):
             prints = [self.market.next(name, self._now_ms()) for name in names]
             self.tape.made += prints
             for client in list(self._clients):
-                asked_for = [each for each in prints if each.symbol in client.symbols]
+                asked_for = [each for each in prints if client.gets(each.symbol)]
                 if asked_for and not client.is_silent:
                     self._tell(client, asked_for, [each.wire() for each in asked_for])
 

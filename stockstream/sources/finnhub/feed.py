@@ -38,6 +38,8 @@ class FinnhubFeed:
         heartbeat=True,
         connections=1,
         command_every_s=0.05,
+        latency_s=2.0,
+        effective_after_s=2.0,
     )
 
     def __init__(

@@ -246,6 +246,7 @@ class FakeSsi(FakeVenue):
         await self._tell(client, answer)
         if "E" in answer:
             return
+        await asyncio.sleep(self.effective_after_s)
         channel, _, names = command["A"][0].partition(":")
         before = client.channels.get(channel, [])
         client.channels[channel] = names.split("-")

@@ -48,7 +48,13 @@ class SsiFeed:
     name = SOURCE
     # How many symbols and connections a key may have is not published: one connection can take whole exchanges.
     capabilities = Capabilities(
-        kind="trades", symbols_per_connection=2000, silence_s=60.0, has_cumulative_volume=True, connections=1
+        kind="trades",
+        symbols_per_connection=2000,
+        silence_s=60.0,
+        has_cumulative_volume=True,
+        connections=1,
+        latency_s=2.0,
+        effective_after_s=2.0,
     )
 
     def __init__(

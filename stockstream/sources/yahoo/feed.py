@@ -38,7 +38,12 @@ class YahooFeed:
 
     name = "yahoo"
     capabilities = Capabilities(
-        kind="snapshots", symbols_per_connection=100, silence_s=60.0, has_cumulative_volume=True
+        kind="snapshots",
+        symbols_per_connection=100,
+        silence_s=60.0,
+        has_cumulative_volume=True,
+        latency_s=2.0,
+        effective_after_s=2.0,
     )
 
     def __init__(self, url: str = URL) -> None:

@@ -27,11 +27,24 @@ class Emitter:
         return True
 
 
+EFFECTIVE_AFTER_MS = 300
+
+
 class Runner:
+    latency_ms = 40
+
     def __init__(self, symbols: Sequence[str], on_stop: Callable[[], None]) -> None:
         self.on_stop = on_stop
+        self.is_inherited = False
         self.status = Status("streaming", 1, symbols={symbol: SymbolStatus() for symbol in symbols})
         self._stopped = asyncio.Event()
+
+    def inherit(self) -> None:
+        self.is_inherited = True
+
+    @property
+    def effective_ms(self) -> int:
+        return self.status.since_ms + EFFECTIVE_AFTER_MS
 
     async def run(self) -> None:
         await self._stopped.wait()
@@ -182,13 +195,16 @@ async def test_the_hole_of_a_worker_that_is_lost_is_told_once(scene: Scene) -> N
     runner_of(scene, "yahoo/0").status.since_ms = 8000
     for scene.now_ms in (9000, 13_000, 14_000):
         await scene.ingest._look()
-    assert scene.emitter.told == [("gap", 1000, 8000), ("gap", 1000, 8000)]
+    assert runner_of(scene, "yahoo/0").is_inherited
+    hole = "gap", 1000 - Runner.latency_ms, 8000 + EFFECTIVE_AFTER_MS
+    assert scene.emitter.told == [hole, hole]
     assert scene.known == {"yahoo/0": Alive("we", 14_000)}
 
 
 async def test_a_connection_that_was_not_wanted_for_a_while_has_missed_nothing(scene: Scene) -> None:
     scene.watch("yahoo", "A")
     await scene.ingest._look()
+    assert not runner_of(scene, "yahoo/0").is_inherited
     del scene.watched["A"]
     await scene.ingest._look()
     assert scene.known == {}

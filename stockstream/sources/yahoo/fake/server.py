@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -122,10 +123,17 @@ class FakeYahoo(FakeSockets):
         self._drop(client, command.get("unsubscribe", []))
         for symbol in command.get("subscribe", []):
             if symbol not in client.symbols and len(client.symbols) < self._places:
-                client.symbols[symbol] = None
-                self._audience.setdefault(symbol, {})[client] = None
-                self._tell_last(client, symbol)
+                client.symbols[symbol] = time.monotonic() + self.effective_after_s
+                if self.effective_after_s:
+                    asyncio.get_running_loop().call_later(self.effective_after_s, self._begin, client, symbol)
+                else:
+                    self._begin(client, symbol)
         return True
+
+    def _begin(self, client: Client, symbol: str) -> None:
+        if symbol in client.symbols:
+            self._audience.setdefault(symbol, {})[client] = None
+            self._tell_last(client, symbol)
 
     def _drop(self, client: Client, symbols: list[str]) -> None:
         for symbol in symbols:
