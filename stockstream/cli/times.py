@@ -11,7 +11,6 @@ from stockstream.core.interval import INTERVALS_MS, trading_day, window_end, win
 from stockstream.errors import InvalidInput
 from stockstream.models import Tick
 from stockstream.models.tick import CONTROLS
-from stockstream.sources.replay.rows import likely_unit
 from stockstream.web.times import parse_time
 
 _DAY = 10
@@ -71,9 +70,8 @@ def parse_time_option(ctx: click.Context, parameter: click.Parameter, text: str 
     try:
         if len(text) == _DAY and text[4:8:3] == "--":
             return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
-        at_ms = parse_time(name, text)
-        if text.isdigit() and likely_unit(at_ms) == "s":
-            raise click.BadParameter(f"{text!r} is in 1970 as epoch ms, and looks like seconds: give milliseconds")
-        return at_ms
+        return parse_time(name, text)
     except (InvalidInput, ValueError) as error:
+        if text.isdigit():
+            raise click.BadParameter(str(error)) from error
         raise click.BadParameter(f"{text!r} is no time: write 2025-01-31, 2025-01-31T09:30:00Z or epoch ms") from error

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from stockstream.errors import InvalidInput
+from stockstream.sources.replay.rows import likely_unit
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _GREATEST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
@@ -28,7 +29,7 @@ def parse_time(name: str, text: str) -> int:
     """Read the query parameter ``name``, RFC 3339 or epoch milliseconds, as epoch milliseconds; floors what is finer.
 
     Raises:
-        InvalidInput: neither of both, or outside the years 1970 to 9999.
+        InvalidInput: neither of both, a number that looks like seconds, or outside the years 1970 to 9999.
     """
     epoch_ms = int(text) if _EPOCH_MS.fullmatch(text) else _parse_rfc3339(text)
     if epoch_ms is None:
@@ -36,6 +37,8 @@ def parse_time(name: str, text: str) -> int:
             f"{name}={text!r} is no time: write 2025-01-31T09:30:00Z or epoch milliseconds"
             " (in a URL the + of an offset is %2B)"
         )
+    if text.isdigit() and likely_unit(epoch_ms) == "s":
+        raise InvalidInput(f"{name}={text!r} is in 1970 as epoch ms, and looks like seconds: give milliseconds")
     if not 0 <= epoch_ms <= _GREATEST_MS:
         raise InvalidInput(f"{name}={text!r} lies outside the years 1970 to 9999")
     return epoch_ms

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockstream.errors import InvalidInput
+from stockstream.sources.replay.rows import likely_unit
 from stockstream.web.times import parse_time, rfc3339, stamp
 
 GREATEST_MS = 253_402_300_799_999
@@ -15,7 +16,14 @@ GREATEST_MS = 253_402_300_799_999
 @given(st.integers(0, GREATEST_MS))
 def test_both_spellings_are_read_back_exactly(epoch_ms: int) -> None:
     assert parse_time("start", rfc3339(epoch_ms)) == epoch_ms
-    assert parse_time("start", str(epoch_ms)) == epoch_ms
+    if likely_unit(epoch_ms) != "s":
+        assert parse_time("start", str(epoch_ms)) == epoch_ms
+
+
+@pytest.mark.parametrize("text", ["1700000400", "0315532800", "4102444799"])
+def test_seconds_are_not_taken_for_milliseconds(text: str) -> None:
+    with pytest.raises(InvalidInput, match=f"start='{text}' .* looks like seconds: give milliseconds"):
+        parse_time("start", text)
 
 
 def test_a_time_stands_in_both_spellings() -> None:
