@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,7 @@ from stockstream.core.interval import INTERVALS_MS, SESSIONS
 from stockstream.core.latest import Rank, encode_row, is_later, latest_of, newest_of, published_part, rank_of
 from stockstream.core.piece import Stamped
 from stockstream.core.publish import candle_of
-from stockstream.core.row import stamp
+from stockstream.core.row import Row, stamp
 from stockstream.core.rows import Address
 from stockstream.core.rules import CandleRules
 from stockstream.models import Candle, Latest, Tick, Verdict
@@ -110,7 +110,7 @@ class Partition:
         self._engine.committed = stamp(epoch, committed) - 1
         applied = self._engine.apply(topic_id(topic), intake.ticks, now_ms, intake.columns, epoch)
         letters = intake.letters + letters_of(applied.batch, records, decoder, epoch)
-        touched = dict.fromkeys([*applied.touched, *self._engine.close(now_ms, idle=False)])
+        touched = {**applied.touched, **dict.fromkeys(self._engine.close(now_ms, idle=False))}
         outcome = self._outcome(touched, self._move_latest(intake, applied.batch), letters, applied.whole)
         outcome.told = [
             encode_control(at, tick)
@@ -122,7 +122,7 @@ class Partition:
     def close(self, now_ms: int, idle: bool) -> Outcome | None:
         """Close what time has ended; ``idle``: there is nothing left to read. None if nothing has."""
         ended = self._engine.close(now_ms, idle)
-        return self._outcome(ended, [], [], []) if ended else None
+        return self._outcome(dict.fromkeys(ended), [], [], []) if ended else None
 
     def save(self) -> Saved:
         """Store all that has changed since the last time, the touched rows again."""
@@ -187,14 +187,14 @@ class Partition:
 
     def _outcome(
         self,
-        touched: Collection[Address],
+        touched: Mapping[Address, Row | None],
         moved: list[tuple[bytes, bytes, Latest | None]],
         letters: list[Letter],
         whole: list[Candle],
     ) -> Outcome:
         candles = whole + self._engine.publish(touched)
         latest = [(symbol, row) for symbol, row, _ in moved]
-        self._touched.update(dict.fromkeys(touched))
+        self._touched.update({at: None for at, row in touched.items() if row is None})
         self._moved.update(latest)
         self.unsaved += len(touched) + len(whole) + len(latest)
         return Outcome(candles, latest, [price for _, _, price in moved], letters)

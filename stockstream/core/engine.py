@@ -35,11 +35,12 @@ from stockstream.models import Candle, Verdict
 class Applied:
     """What a batch did: the rows that it concerns, and what became of its ticks.
 
+    Of the ``touched`` rows those are given that need not be asked for: they have been put, and are there still.
     ``whole`` are the candles of windows that it has opened and closed; their rows need only be stored.
     """
 
     batch: Batch
-    touched: dict[Address, None] = field(default_factory=dict)
+    touched: dict[Address, Row | None] = field(default_factory=dict)
     whole: list[Candle] = field(default_factory=list)
 
 
@@ -185,15 +186,15 @@ class Engine:
         for at, row in held.items():
             self._await_close(at, row)
 
-    def publish(self, touched: Iterable[Address]) -> list[Candle]:
+    def publish(self, touched: Mapping[Address, Row | None]) -> list[Candle]:
         """The candles to publish when these rows were touched: their own, and where volume is cumulative the next.
 
         A candle whose version lies beyond what has been read of the log is left out: after a crash its row, or the one
         that its volume counts from, may be ahead of others. The tick of that version will touch it again.
         """
         found: dict[Address, Candle] = {}
-        for at in touched:
-            row = self.rows.get(at)
+        for at, known in touched.items():
+            row = known or self.rows.get(at)
             if row is None:
                 continue
             self._publish_row(at, row, found)

@@ -92,7 +92,7 @@ def run(engine: Engine, rows: ByteRows, log: Batches) -> Iterator[tuple[object, 
     for number, batch in enumerate(log):
         engine.committed = log[max(0, number - 4)][0][0] - 1
         applied = engine.apply(7, batch, now_ms=0)
-        touched = dict.fromkeys([*applied.touched, *engine.close(0, idle=False)])
+        touched = {**applied.touched, **dict.fromkeys(engine.close(0, idle=False))}
         candles = {candle.key: without_rounding(candle) for candle in engine.publish(touched)}
         if number % 2:
             rows.store(touched)
