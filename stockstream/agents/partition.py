@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -28,6 +27,9 @@ from stockstream.models.tick import CONTROLS
 from stockstream.tables import Tables
 from stockstream.tables.gaps import encode_control
 from stockstream.tables.rows import Changes, StoreRows
+
+Ranked = tuple[Rank, int, Tick]
+"""A tick, its place in the log, and what orders it among those of its symbol."""
 
 
 @dataclass(slots=True)
@@ -103,7 +105,7 @@ class Partition:
 
     def apply(
         self, topic: str, records: Records, decoder: TickDecoder, committed: int, now_ms: int
-    ) -> tuple[Outcome, Counter[Verdict]]:
+    ) -> tuple[Outcome, dict[Verdict, int]]:
         """Fold records, in the order of their log. Those below the offset ``committed`` will never be read again."""
         epoch = self._rules.epoch
         intake = take_in(records, decoder, epoch)
@@ -155,18 +157,17 @@ class Partition:
 
     def _move_latest(self, intake: Intake, batch: Batch) -> list[tuple[bytes, bytes, Latest | None]]:
         """Take the newest prices; those of skipped records are sent again, for a crash may have come in between."""
-        newest: dict[str, tuple[Rank, Stamped]] = {}
-        for stamped in intake.ticks:
-            at, tick = stamped
+        newest: dict[str, Ranked] = {}
+        for at, tick in intake.ticks:
             if at not in batch.refused and tick.kind not in CONTROLS:
                 arriving = rank_of(tick)
                 known = newest.get(tick.symbol)
                 if known is None or arriving > known[0]:
-                    newest[tick.symbol] = arriving, stamped
-        found = [stamped for _, stamped in newest.values()]
+                    newest[tick.symbol] = arriving, at, tick
+        found = list(newest.values())
         if len(intake.columns):
-            found += self._newest_of(intake.columns, batch)
-        return [self._move_price(at, tick) for at, tick in found]
+            found += [(rank_of(tick), at, tick) for at, tick in self._newest_of(intake.columns, batch)]
+        return [self._move_price(*each) for each in found]
 
     def _newest_of(self, columns: Columns, batch: Batch) -> list[Stamped]:
         first = stamp(self._rules.epoch, 0)
@@ -176,11 +177,11 @@ class Partition:
             accepted = np.flatnonzero(~np.isin(columns.offset + first, refused))
         return [(first + int(columns.offset[index]), columns.tick(index)) for index in newest_of(columns, accepted)]
 
-    def _move_price(self, at: int, tick: Tick) -> tuple[bytes, bytes, Latest | None]:
+    def _move_price(self, rank: Rank, at: int, tick: Tick) -> tuple[bytes, bytes, Latest | None]:
         name, latest = tick.symbol.encode(), latest_of(tick, at)
-        arriving = encode_row(latest, self._encode_latest(latest))
+        arriving = encode_row(rank, self._encode_latest(latest))
         row = self._latest.get(tick.symbol) or self.latest_store.get(name)
-        if row is None or is_later(arriving, row):
+        if row is None or is_later(rank, row):
             row = arriving
         self._latest[tick.symbol] = row
         return name, row, latest if row == arriving else None

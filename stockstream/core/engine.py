@@ -113,7 +113,24 @@ class Engine:
         batch = Batch()
         applied = Applied(batch)
         left = self._lone.take(topic_id, ticks, now_ms, self.committed, batch, applied.touched)
-        add_ticks(batch, self.policy, left)
+        if left or (columns is not None and len(columns)):
+            self._apply_others(topic_id, left, columns, now_ms, epoch, applied)
+        if batch.count:
+            self._read_up_to(topic_id, batch.last)
+        return applied
+
+    def _apply_others(
+        self,
+        topic_id: int,
+        ticks: Sequence[Stamped],
+        columns: Columns | None,
+        now_ms: int,
+        epoch: int,
+        applied: Applied,
+    ) -> None:
+        """Judge and reduce what was not merged by itself, then merge it."""
+        batch = applied.batch
+        add_ticks(batch, self.policy, ticks)
         if columns is not None and len(columns):
             add_columns(batch, self.policy, columns, stamp(epoch, 0))
         self._refuse(topic_id, batch)
@@ -134,9 +151,6 @@ class Engine:
         # Controls come last: they raise stamps, and a stamp must not hide a tick of the same batch.
         for stamped in batch.controls:
             self._apply_control(topic_id, stamped, applied)
-        if batch.count:
-            self._read_up_to(topic_id, batch.last)
-        return applied
 
     def close(self, now_ms: int, idle: bool) -> list[Address]:
         """Close the windows whose time has come; returns their rows, which must be stored and published.
