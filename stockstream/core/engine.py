@@ -35,7 +35,7 @@ from stockstream.models import Candle, Verdict
 class Applied:
     """What a batch did: the rows that it concerns, and what became of its ticks.
 
-    Of the ``touched`` rows those are given that need not be asked for: they have been put, and are there still.
+    Of the ``touched`` rows those are given that are open and have been put: nothing else takes their place meanwhile.
     ``whole`` are the candles of windows that it has opened and closed; their rows need only be stored.
     """
 

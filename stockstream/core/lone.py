@@ -104,7 +104,7 @@ class LoneTrades:
             forget_duplicates(forming.rows[0][2], committed)
             for series, at, row, _ in forming.rows:
                 series.put(at[2], row)
-                touched[at] = None if left else row
+                touched[at] = row
         batch.count += len(ticks) - len(left)
         if ticks:
             batch.last = max(batch.last, ticks[-1][0])

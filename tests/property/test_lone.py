@@ -43,13 +43,13 @@ def live(draw: st.DrawFn) -> list[Tick]:
         at_ms += rng.choice((0, 1, 40, 900, 900, 9_000))
         symbol = rng.choice(("A", "A", "A", "B"))
         ids[symbol] += rng.choice((0, 1, 1, 1, 3))
-        late_ms = rng.choice((0, 0, 0, 0, 5, 4_000, 70_000))
+        late_ms = rng.choice((0, 0, 0, 0, 5, 4_000, 70_000, 200_000))
         tick = Tick(
             symbol,
             at_ms - late_ms,
             round(rng.uniform(99, 101), 2),
             round(rng.expovariate(0.1), 8),
-            trade_id=rng.choice((ids[symbol],) * 9 + (-1,)),
+            trade_id=rng.choice((ids[symbol],) * 3 + (-1,)),
             producer_timestamp=rng.choice((0, at_ms)),
             sequence=rng.choice((None, None, None, ids[symbol])),
             source="binance",
