@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +18,7 @@ from stockstream.core.interval import INTERVALS_MS, SESSIONS
 from stockstream.core.latest import Rank, encode_row, is_later, latest_of, newest_of, published_part, rank_of
 from stockstream.core.piece import Stamped
 from stockstream.core.publish import candle_of
-from stockstream.core.row import stamp
+from stockstream.core.row import Row, stamp
 from stockstream.core.rows import Address
 from stockstream.core.rules import CandleRules
 from stockstream.models import Candle, Latest, Tick, Verdict
@@ -28,6 +27,9 @@ from stockstream.models.tick import CONTROLS
 from stockstream.tables import Tables
 from stockstream.tables.gaps import encode_control
 from stockstream.tables.rows import Changes, StoreRows
+
+Ranked = tuple[Rank, int, Tick]
+"""A tick, its place in the log, and what orders it among those of its symbol."""
 
 
 @dataclass(slots=True)
@@ -103,14 +105,14 @@ class Partition:
 
     def apply(
         self, topic: str, records: Records, decoder: TickDecoder, committed: int, now_ms: int
-    ) -> tuple[Outcome, Counter[Verdict]]:
+    ) -> tuple[Outcome, dict[Verdict, int]]:
         """Fold records, in the order of their log. Those below the offset ``committed`` will never be read again."""
         epoch = self._rules.epoch
         intake = take_in(records, decoder, epoch)
         self._engine.committed = stamp(epoch, committed) - 1
         applied = self._engine.apply(topic_id(topic), intake.ticks, now_ms, intake.columns, epoch)
         letters = intake.letters + letters_of(applied.batch, records, decoder, epoch)
-        touched = dict.fromkeys([*applied.touched, *self._engine.close(now_ms, idle=False)])
+        touched = {**applied.touched, **dict.fromkeys(self._engine.close(now_ms, idle=False))}
         outcome = self._outcome(touched, self._move_latest(intake, applied.batch), letters, applied.whole)
         outcome.told = [
             encode_control(at, tick)
@@ -122,7 +124,7 @@ class Partition:
     def close(self, now_ms: int, idle: bool) -> Outcome | None:
         """Close what time has ended; ``idle``: there is nothing left to read. None if nothing has."""
         ended = self._engine.close(now_ms, idle)
-        return self._outcome(ended, [], [], []) if ended else None
+        return self._outcome(dict.fromkeys(ended), [], [], []) if ended else None
 
     def save(self) -> Saved:
         """Store all that has changed since the last time, the touched rows again."""
@@ -155,18 +157,17 @@ class Partition:
 
     def _move_latest(self, intake: Intake, batch: Batch) -> list[tuple[bytes, bytes, Latest | None]]:
         """Take the newest prices; those of skipped records are sent again, for a crash may have come in between."""
-        newest: dict[str, tuple[Rank, Stamped]] = {}
-        for stamped in intake.ticks:
-            at, tick = stamped
+        newest: dict[str, Ranked] = {}
+        for at, tick in intake.ticks:
             if at not in batch.refused and tick.kind not in CONTROLS:
                 arriving = rank_of(tick)
                 known = newest.get(tick.symbol)
                 if known is None or arriving > known[0]:
-                    newest[tick.symbol] = arriving, stamped
-        found = [stamped for _, stamped in newest.values()]
+                    newest[tick.symbol] = arriving, at, tick
+        found = list(newest.values())
         if len(intake.columns):
-            found += self._newest_of(intake.columns, batch)
-        return [self._move_price(at, tick) for at, tick in found]
+            found += [(rank_of(tick), at, tick) for at, tick in self._newest_of(intake.columns, batch)]
+        return [self._move_price(*each) for each in found]
 
     def _newest_of(self, columns: Columns, batch: Batch) -> list[Stamped]:
         first = stamp(self._rules.epoch, 0)
@@ -176,25 +177,25 @@ class Partition:
             accepted = np.flatnonzero(~np.isin(columns.offset + first, refused))
         return [(first + int(columns.offset[index]), columns.tick(index)) for index in newest_of(columns, accepted)]
 
-    def _move_price(self, at: int, tick: Tick) -> tuple[bytes, bytes, Latest | None]:
+    def _move_price(self, rank: Rank, at: int, tick: Tick) -> tuple[bytes, bytes, Latest | None]:
         name, latest = tick.symbol.encode(), latest_of(tick, at)
-        arriving = encode_row(latest, self._encode_latest(latest))
+        arriving = encode_row(rank, self._encode_latest(latest))
         row = self._latest.get(tick.symbol) or self.latest_store.get(name)
-        if row is None or is_later(arriving, row):
+        if row is None or is_later(rank, row):
             row = arriving
         self._latest[tick.symbol] = row
         return name, row, latest if row == arriving else None
 
     def _outcome(
         self,
-        touched: Collection[Address],
+        touched: Mapping[Address, Row | None],
         moved: list[tuple[bytes, bytes, Latest | None]],
         letters: list[Letter],
         whole: list[Candle],
     ) -> Outcome:
         candles = whole + self._engine.publish(touched)
         latest = [(symbol, row) for symbol, row, _ in moved]
-        self._touched.update(dict.fromkeys(touched))
+        self._touched.update({at: None for at, row in touched.items() if row is None})
         self._moved.update(latest)
         self.unsaved += len(touched) + len(whole) + len(latest)
         return Outcome(candles, latest, [price for _, _, price in moved], letters)

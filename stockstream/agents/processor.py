@@ -119,7 +119,8 @@ class CandleProcessor:
                 tp.topic, records, self._decoder, committed_offset(self._app, tp), _steady_ms()
             )
             self._next[tp] = generation, fetch.end
-            self.verdicts.update(verdicts)
+            for verdict, count in verdicts.items():
+                self.verdicts[verdict] += count
             self.fetches[tp.topic] += 1
             await self._send(tp, at_work, outcome)
         return True

@@ -158,12 +158,12 @@ class _Framed(Generic[T]):
 
         Ids that the registry does not know are asked for again with the next batch.
         """
-        if isinstance(values, Records) and len(values) >= _FEWEST_AS_COLUMNS:
-            headers = headers_of(values)
-        else:
-            if isinstance(values, Records):
-                values = [values.value(at) for at in range(len(values))]
+        if not isinstance(values, Records):
             headers = {value[:HEADER_BYTES] for value in values if value is not None and value[:1] == b"\0"}
+        elif len(values) < _FEWEST_AS_COLUMNS:
+            headers = {header for header in values.beginnings(HEADER_BYTES) if header[:1] == b"\0"}
+        else:
+            headers = headers_of(values)
         for header in headers - self._readers.keys():
             if len(header) == HEADER_BYTES:
                 await self._fetch(header)

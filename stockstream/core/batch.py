@@ -39,11 +39,11 @@ class Batch:
         """What became of the tick at ``stamp``."""
         return self.refused.get(stamp, Verdict.ACCEPTED)
 
-    def verdicts(self) -> Counter[Verdict]:
+    def verdicts(self) -> dict[Verdict, int]:
         """How many ticks became what."""
-        counts = Counter(self.refused.values())
         accepted = self.count - len(self.refused)
-        return Counter({Verdict.ACCEPTED: accepted, **counts}) if accepted else counts
+        counts = {Verdict.ACCEPTED: accepted} if accepted else {}
+        return {**counts, **Counter(self.refused.values())} if self.refused else counts
 
     def refuse(self, ticks: Iterable[Stamped], verdict: Verdict) -> None:
         """Say of ticks that were accepted that they are not."""

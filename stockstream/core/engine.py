@@ -35,11 +35,12 @@ from stockstream.models import Candle, Verdict
 class Applied:
     """What a batch did: the rows that it concerns, and what became of its ticks.
 
+    Of the ``touched`` rows those are given that are open and have been put: nothing else takes their place meanwhile.
     ``whole`` are the candles of windows that it has opened and closed; their rows need only be stored.
     """
 
     batch: Batch
-    touched: dict[Address, None] = field(default_factory=dict)
+    touched: dict[Address, Row | None] = field(default_factory=dict)
     whole: list[Candle] = field(default_factory=list)
 
 
@@ -112,7 +113,24 @@ class Engine:
         batch = Batch()
         applied = Applied(batch)
         left = self._lone.take(topic_id, ticks, now_ms, self.committed, batch, applied.touched)
-        add_ticks(batch, self.policy, left)
+        if left or (columns is not None and len(columns)):
+            self._apply_others(topic_id, left, columns, now_ms, epoch, applied)
+        if batch.count:
+            self._read_up_to(topic_id, batch.last)
+        return applied
+
+    def _apply_others(
+        self,
+        topic_id: int,
+        ticks: Sequence[Stamped],
+        columns: Columns | None,
+        now_ms: int,
+        epoch: int,
+        applied: Applied,
+    ) -> None:
+        """Judge and reduce what was not merged by itself, then merge it."""
+        batch = applied.batch
+        add_ticks(batch, self.policy, ticks)
         if columns is not None and len(columns):
             add_columns(batch, self.policy, columns, stamp(epoch, 0))
         self._refuse(topic_id, batch)
@@ -133,9 +151,6 @@ class Engine:
         # Controls come last: they raise stamps, and a stamp must not hide a tick of the same batch.
         for stamped in batch.controls:
             self._apply_control(topic_id, stamped, applied)
-        if batch.count:
-            self._read_up_to(topic_id, batch.last)
-        return applied
 
     def close(self, now_ms: int, idle: bool) -> list[Address]:
         """Close the windows whose time has come; returns their rows, which must be stored and published.
@@ -185,15 +200,15 @@ class Engine:
         for at, row in held.items():
             self._await_close(at, row)
 
-    def publish(self, touched: Iterable[Address]) -> list[Candle]:
+    def publish(self, touched: Mapping[Address, Row | None]) -> list[Candle]:
         """The candles to publish when these rows were touched: their own, and where volume is cumulative the next.
 
         A candle whose version lies beyond what has been read of the log is left out: after a crash its row, or the one
         that its volume counts from, may be ahead of others. The tick of that version will touch it again.
         """
         found: dict[Address, Candle] = {}
-        for at in touched:
-            row = self.rows.get(at)
+        for at, known in touched.items():
+            row = known or self.rows.get(at)
             if row is None:
                 continue
             self._publish_row(at, row, found)

@@ -8,9 +8,10 @@ where that is sure; every other goes the long way, which decides what is right.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from stockstream.core.batch import Batch, session_of
-from stockstream.core.interval import INTERVALS_MS, window_start
+from stockstream.core.interval import INTERVALS_MS, LEDGER, window_end, window_start
 from stockstream.core.merge import forget_duplicates
 from stockstream.core.partial import Partial
 from stockstream.core.piece import Stamped, clock_of
@@ -20,8 +21,44 @@ from stockstream.core.verdict import Policy
 from stockstream.core.watermark import Clocks
 from stockstream.models import Tick, Verdict
 
-Forming = tuple[int, Row, Partial]
-"""A window's start, its row, and the row's bar."""
+_MOST_REMEMBERED = 3000  # symbols, of each three rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forming:
+    """The open rows of a symbol's windows that hold ``[begin_ms, end_ms)``, one an interval, the ledger's first."""
+
+    begin_ms: int
+    end_ms: int
+    rows: tuple[tuple[Series, Address, Row, Partial], ...]
+
+    def lacks(self, topic_id: int, stamp: int, tick: Tick) -> bool:
+        """Whether the trade at ``stamp`` may be merged: it is theirs, and none of them has seen it, nor its id.
+
+        They must be at hand still, open, and the newest: ticks of an earlier window may have come too late to be kept.
+        """
+        if not self.begin_ms <= tick.event_time < self.end_ms:
+            return False
+        for series, (_, _, start), row, _ in self.rows:
+            if (
+                row.stamp >= stamp
+                or row.closed
+                or row.topic_id != topic_id
+                or series.held.get(start) is not row
+                or series.starts[-1] != start
+            ):
+                return False
+        seen = self.rows[0][2].ids.bounds
+        return tick.trade_id < 0 or not seen or tick.trade_id > seen[-1]
+
+    def merge(self, stamp: int, tick: Tick) -> None:
+        """Merge a trade that is lacking."""
+        if tick.trade_id >= 0:
+            self.rows[0][2].ids.add(tick.trade_id)
+        part = Partial.of(tick, stamp)
+        for _, _, row, bar in self.rows:
+            row.stamp = stamp
+            bar.merge(part)
 
 
 class LoneTrades:
@@ -31,7 +68,7 @@ class LoneTrades:
         self._rows = rows
         self._policy = policy
         self._clocks = clocks
-        self._series: dict[Key, list[Series]] = {}
+        self._forming: dict[Key, Forming] = {}
 
     def take(
         self,
@@ -40,72 +77,59 @@ class LoneTrades:
         now_ms: int,
         committed: int | None,
         batch: Batch,
-        touched: dict[Address, None],
+        touched: dict[Address, Row | None],
     ) -> list[Stamped]:
         """Merge the trades that lie ahead of their rows; returns all others, and what follows of their symbols.
 
         The arguments are those of `Engine.apply`; the rows that were merged into are added to ``touched``.
         """
-        others, left = set[Key](), []
+        others, left, merged = set[Key](), [], dict[Forming, None]()
         for stamped in ticks:
             stamp, tick = stamped
             if tick.kind == "trade":
                 key = (tick.symbol, session_of(tick))
                 # Judged first: of what can be no symbol nothing may be remembered.
                 if key not in others and self._policy.judge(tick) is Verdict.ACCEPTED:
-                    series = self._series_of(key)
-                    forming = _forming(series, tick.event_time)
-                    if len(forming) == len(series) and _is_new(topic_id, stamp, tick, forming):
+                    forming = self._lacking(key, topic_id, stamp, tick)
+                    if forming is not None:
                         self._clocks.move(*clock_of(tick), now_ms)
-                        forget_duplicates(forming[0][1], committed)
-                        _merge(forming, stamp, tick)
-                        for each, (start, row, _) in zip(series, forming, strict=True):
-                            each.put(start, row)
-                            touched[each.interval, key, start] = None
+                        forming.merge(stamp, tick)
+                        merged[forming] = None
                         continue
                 others.add(key)
             elif tick.kind == "snapshot":
                 others.add((tick.symbol, session_of(tick)))
             left.append(stamped)
+        for forming in merged:
+            forget_duplicates(forming.rows[0][2], committed)
+            for series, at, row, _ in forming.rows:
+                series.put(at[2], row)
+                touched[at] = row
         batch.count += len(ticks) - len(left)
         if ticks:
             batch.last = max(batch.last, ticks[-1][0])
         return left
 
-    def _series_of(self, key: Key) -> list[Series]:
-        found = self._series.get(key)
-        if found is None:
-            found = self._series[key] = [self._rows.series(interval, key) for interval in INTERVALS_MS]
+    def _lacking(self, key: Key, topic_id: int, stamp: int, tick: Tick) -> Forming | None:
+        """The rows that a trade is to be merged into, None if it is to go the long way."""
+        known = self._forming.get(key)
+        if known is not None and known.lacks(topic_id, stamp, tick):
+            return known
+        found = self._find(key, tick.event_time)
+        if found is None or not found.lacks(topic_id, stamp, tick):
+            return None
+        if len(self._forming) >= _MOST_REMEMBERED:
+            self._forming.clear()
+        self._forming[key] = found
         return found
 
-
-def _forming(series: Sequence[Series], event_ms: int) -> list[Forming]:
-    """The rows of the windows that hold ``event_ms``, as far as they are at hand, open, and the newest.
-
-    Ticks of an earlier window may have come too late to be kept.
-    """
-    found = []
-    for each in series:
-        start = window_start(each.interval, event_ms)
-        row = each.held.get(start)
-        if isinstance(row, Row) and row.bar is not None and not row.closed and each.starts[-1] == start:
-            found.append((start, row, row.bar))
-    return found
-
-
-def _is_new(topic_id: int, stamp: int, tick: Tick, forming: Sequence[Forming]) -> bool:
-    """Whether none of the rows, the ledger's first, has seen the trade at ``stamp``, nor its id."""
-    for _, row, _ in forming:
-        if row.stamp >= stamp or row.topic_id != topic_id:
-            return False
-    seen = forming[0][1].ids.bounds
-    return tick.trade_id < 0 or not seen or tick.trade_id > seen[-1]
-
-
-def _merge(forming: Sequence[Forming], stamp: int, tick: Tick) -> None:
-    if tick.trade_id >= 0:
-        forming[0][1].ids.add(tick.trade_id)
-    part = Partial.of(tick, stamp)
-    for _, row, bar in forming:
-        row.stamp = stamp
-        bar.merge(part)
+    def _find(self, key: Key, event_ms: int) -> Forming | None:
+        rows = []
+        for interval in INTERVALS_MS:
+            series, start = self._rows.series(interval, key), window_start(interval, event_ms)
+            row = series.held.get(start)
+            if not isinstance(row, Row) or row.bar is None:
+                return None
+            rows.append((series, (interval, key, start), row, row.bar))
+        begin_ms = window_start(LEDGER, event_ms)
+        return Forming(begin_ms, window_end(LEDGER, begin_ms), tuple(rows))

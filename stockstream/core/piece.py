@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from stockstream.core.partial import Partial
 from stockstream.core.rows import Key
@@ -18,6 +19,7 @@ Minute = tuple[Key, int]
 _CLOCK_NAME_LENGTH = 60  # of which each is at most 4 of the 255 bytes that a row has for it
 
 
+@lru_cache(1000)
 def clock_name(source: str, exchange: str) -> str:
     """The name of the clock that a venue's ticks move and their candles close by; short enough for a row to hold."""
     return f"{source}/{exchange}"[:_CLOCK_NAME_LENGTH]

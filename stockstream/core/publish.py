@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from stockstream.core.interval import session_bounds, window_end
-from stockstream.core.partial import E8, decimal_text
+from stockstream.core.partial import E8, decimal_text, vwap_of
 from stockstream.core.row import Row, candle_version
 from stockstream.core.rows import Address, Rows
 from stockstream.core.volume import Volume, cumulative_volume
@@ -21,11 +21,12 @@ def candle_of(rows: Rows, at: Address, row: Row) -> Candle | None:
     interval, (symbol, session), start = at
     end, opens, closes = window_bounds(interval, start)
     stamp, closed, trades = row.stamp, row.closed, bar.trades
-    partial, gap, corrected = row.began_unseen, row.gap, False
+    partial, gap, corrected = row.joined_ms > 0 and row.began_unseen, row.gap, False
     amount: float | None = None
     vwap: float | None = None
     if trades:
-        amount, vwap = bar.volume_e8 / E8, bar.vwap
+        amount = bar.volume_e8 / E8
+        vwap = vwap_of(bar.high, bar.low, bar.volume_e8, bar.turnover + bar.turnover_low)
     elif (grown := _volume(rows, at, row)) is not None:
         stamp, amount = grown.stamp, float(grown.amount)
         partial, gap, corrected = partial or grown.partial, gap or grown.gap, grown.corrected

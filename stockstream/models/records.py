@@ -51,6 +51,11 @@ class Records:
         for key, key_end, value, value_end, offset in zip(*(each[chosen].tolist() for each in columns), strict=True):
             yield None if key < 0 else data[key:key_end], None if value < 0 else data[value:value_end], offset
 
+    def beginnings(self, size: int) -> set[bytes]:
+        """What the values begin with: up to ``size`` bytes of each, none of one that is not there."""
+        data, places = self.data, zip(self.value_begin.tolist(), self.value_end.tolist(), strict=True)
+        return {data[begin : min(begin + size, end)] for begin, end in places}
+
     def part(self, begin: int, end: int) -> Self:
         """The records from ``begin`` up to and without ``end``; the bytes are shared."""
         if begin == 0 and end == len(self):

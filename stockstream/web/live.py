@@ -13,6 +13,9 @@ from stockstream.models import Candle, Latest
 from stockstream.push import Hub
 from stockstream.web.recent import Recent
 
+_MOST_UNSORTED = 4000
+"""So many states of our own wait for somebody to ask. Nearly all of them are superseded by then."""
+
 
 class LiveView(TopicFollower):
     """Follows the ``candles`` and ``latest`` topics without a consumer group and answers for every symbol.
@@ -26,7 +29,6 @@ class LiveView(TopicFollower):
     is wrong while Kafka or the registry is away; the view then answers with what it has and goes on where it was.
     ``is_alone`` tells whether no other worker is expected to send any.
     The worker's own states come by `take_sent` and `take_sent_prices`, all others' from Kafka.
-    ``hub`` tells live clients of every state that is taken in.
     """
 
     def __init__(
@@ -50,11 +52,25 @@ class LiveView(TopicFollower):
             prepare=prepare,
             is_alone=is_alone,
         )
-        self.hub = Hub()
-        self.recent = Recent(history_s, self.hub.publish)
+        self._hub = Hub()
+        self._recent = Recent(history_s, self._hub.publish)
+        self._unsorted: list[Candle] = []
+        self._unsorted_prices: list[Latest] = []
         self._candles_topic, self._latest_topic = candles_topic, latest_topic
         self._decode_candle = decode_candle
         self._decode_latest = decode_latest
+
+    @property
+    def hub(self) -> Hub:
+        """Tells live clients of every state that is taken in, but for those superseded while nobody asked."""
+        self._sort()
+        return self._hub
+
+    @property
+    def recent(self) -> Recent:
+        """What is known."""
+        self._sort()
+        return self._recent
 
     @property
     def latest(self) -> Mapping[str, Latest]:
@@ -75,21 +91,47 @@ class LiveView(TopicFollower):
 
         They are not read there again.
         """
-        self.recent.put_candles(candles)
+        self._unsorted += candles
+        self._sort_in_time()
         self.step_over(self._candles_topic, partition, offset, offset + len(candles))
 
     def take_sent_prices(self, partition: int, offset: int, prices: Sequence[Latest]) -> None:
         """The same of latest prices."""
-        for price in prices:
-            self.recent.put_latest(price)
+        self._unsorted_prices += prices
+        self._sort_in_time()
         self.step_over(self._latest_topic, partition, offset, offset + len(prices))
+
+    def _sort_in_time(self) -> None:
+        if len(self._hub) or len(self._unsorted) + len(self._unsorted_prices) > _MOST_UNSORTED:
+            self._sort()
+
+    def _sort(self) -> None:
+        """Take in what was sent: of each candle and price the newest state."""
+        if self._unsorted:
+            candles: dict[tuple[str, str, str, int], Candle] = {}
+            for candle in self._unsorted:
+                key = (candle.symbol, candle.interval, candle.session, candle.window_start)
+                known = candles.get(key)
+                if known is None or candle.version > known.version:
+                    candles[key] = candle
+            self._unsorted.clear()
+            self._recent.put_candles(candles.values())
+        if self._unsorted_prices:
+            prices: dict[str, Latest] = {}
+            for price in self._unsorted_prices:
+                newest = prices.get(price.symbol)
+                if newest is None or price.version > newest.version:
+                    prices[price.symbol] = price
+            self._unsorted_prices.clear()
+            for price in prices.values():
+                self._recent.put_latest(price)
 
     def _keep(self, record: ConsumerRecord) -> None:
         if record.topic == self._candles_topic:
             if record.value is None:
                 raise BadMessage("a candle's record has no value")
-            self.recent.put_candle(self._decode_candle(record.value))
+            self._recent.put_candle(self._decode_candle(record.value))
         elif record.value is not None:
-            self.recent.put_latest(self._decode_latest(record.value))
+            self._recent.put_latest(self._decode_latest(record.value))
         else:
             self.recent.drop_latest((record.key or b"").decode(errors="replace"))

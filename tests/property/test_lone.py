@@ -43,13 +43,13 @@ def live(draw: st.DrawFn) -> list[Tick]:
         at_ms += rng.choice((0, 1, 40, 900, 900, 9_000))
         symbol = rng.choice(("A", "A", "A", "B"))
         ids[symbol] += rng.choice((0, 1, 1, 1, 3))
-        late_ms = rng.choice((0, 0, 0, 0, 5, 4_000, 70_000))
+        late_ms = rng.choice((0, 0, 0, 0, 5, 4_000, 70_000, 200_000))
         tick = Tick(
             symbol,
             at_ms - late_ms,
             round(rng.uniform(99, 101), 2),
             round(rng.expovariate(0.1), 8),
-            trade_id=rng.choice((ids[symbol],) * 9 + (-1,)),
+            trade_id=rng.choice((ids[symbol],) * 3 + (-1,)),
             producer_timestamp=rng.choice((0, at_ms)),
             sequence=rng.choice((None, None, None, ids[symbol])),
             source="binance",
@@ -92,7 +92,7 @@ def run(engine: Engine, rows: ByteRows, log: Batches) -> Iterator[tuple[object, 
     for number, batch in enumerate(log):
         engine.committed = log[max(0, number - 4)][0][0] - 1
         applied = engine.apply(7, batch, now_ms=0)
-        touched = dict.fromkeys([*applied.touched, *engine.close(0, idle=False)])
+        touched = {**applied.touched, **dict.fromkeys(engine.close(0, idle=False))}
         candles = {candle.key: without_rounding(candle) for candle in engine.publish(touched)}
         if number % 2:
             rows.store(touched)

@@ -34,3 +34,9 @@ def test_a_part_of_them(log: list[Record], data: st.DataObject) -> None:
     begin = data.draw(st.integers(0, len(log)))
     end = data.draw(st.integers(begin, len(log)))
     assert told(Records.of(log).part(begin, end)) == told(Records.of(log))[begin:end]
+
+
+@given(logs, st.integers(1, 6))
+def test_what_values_begin_with(log: list[Record], size: int) -> None:
+    expected = {record.value[:size] for record in log if record.value}
+    assert Records.of(log).beginnings(size) - {b""} == expected
