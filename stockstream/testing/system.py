@@ -15,6 +15,7 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from email.message import Message
+from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from uuid import uuid4
 
 import clickhouse_connect
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from stockstream.codecs.avro import Decoder, Encoder
@@ -209,8 +211,12 @@ class System:
     def members(self) -> int:
         """How many workers the group counts."""
         group = self.id
-        admin = admin_client(self.bootstrap)
-        return len(admin.describe_consumer_groups([group], request_timeout=_KAFKA_TIMEOUT_S)[group].result().members)
+        asked = self._admin.describe_consumer_groups([group], request_timeout=_KAFKA_TIMEOUT_S)
+        return len(asked[group].result().members)
+
+    @cached_property
+    def _admin(self) -> AdminClient:
+        return admin_client(self.bootstrap)
 
     def tick_log(self, topic: str = "yfinance") -> dict[int, list[tuple[int, Tick]]]:
         """The (offset, tick) of each partition of a tick topic."""
