@@ -41,6 +41,7 @@ from stockstream.testing.wait import wait_until
 
 T = TypeVar("T")
 _KAFKA_TIMEOUT_S = 30
+_HANDFUL_S = 0.05
 CandleKey = tuple[str, str, str, int]
 
 _FAST = {
@@ -181,6 +182,7 @@ class System:
         records = [(tick.symbol.encode(), encode(tick)) for tick in ticks]
         rate, sent, now_s = len(records) / seconds, 0.0, time.monotonic()
         while sent < len(records):
+            time.sleep(_HANDFUL_S)
             committed, end = self.progress()
             before_s, now_s = now_s, time.monotonic()
             due = sent + rate * (now_s - before_s)
