@@ -50,6 +50,7 @@ _FAST = {
     "STOCKSTREAM_REBALANCE_TIMEOUT_S": "6",
     "STOCKSTREAM_START_TIMEOUT_S": "20",
     "STOCKSTREAM_SINK_INTERVAL_MS": "200",
+    "STOCKSTREAM_PARTITIONS": "4",  # each has a store and a changelog's partition of every table, for a start to make
 }
 
 
