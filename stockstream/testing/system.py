@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +20,7 @@ from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import IO, Any, Self, TypeVar
 from uuid import uuid4
 
 import clickhouse_connect
@@ -38,6 +39,7 @@ from stockstream.tables.rows import decode_key
 from stockstream.testing.process import HOST, ServerProcess, free_ports
 from stockstream.testing.topics import Topics, admin_client, ask_who_moves
 from stockstream.testing.wait import wait_until
+from stockstream.testing.warm import Nursery, WarmProcess
 
 T = TypeVar("T")
 _KAFKA_TIMEOUT_S = 30
@@ -57,6 +59,9 @@ _FAST = {
 class WorkerProcess(ServerProcess):
     """One ``faust -A stockstream worker`` with a data folder and, unless it is given one, a port of its own."""
 
+    nursery: Nursery | None = None
+    """Where workers come from, all imports done; None: each is started as a process of its own."""
+
     def __init__(self, root: Path, name: str, environment: Mapping[str, str]) -> None:
         self.name = name
         self.data = root / name
@@ -71,6 +76,13 @@ class WorkerProcess(ServerProcess):
                 "STOCKSTREAM_WEB_PORT": str(self.port),
             },
         )
+
+    def _launch(self, log: IO[bytes]) -> subprocess.Popen[bytes] | WarmProcess:
+        environment = self._environment or {}
+        if self.nursery is None or environment.get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
+            return super()._launch(log)  # what is on that path may have a say in what is imported
+        _, _, module, *arguments = self._command
+        return self.nursery.start(module, arguments, environment, log)
 
     def get(self, path: str, timeout_s: float = 10) -> tuple[int, Any]:
         """(status, parsed JSON) of a request to its web port; (0, None) if nobody answers."""
