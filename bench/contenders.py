@@ -79,7 +79,7 @@ def _kafka_streams(servers: Servers, workload: Workload) -> tuple[Run, Candles]:
     with peer_of_its_own(servers.topics) as peer:
         measured = _run(
             [
-                *(java(), "-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"),
+                *(*java(peer.folder), "-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"),
                 *("-cp", classpath_of("peers/kafka_streams"), "Candles", servers.bootstrap, workload.topic),
                 *(str(workload.ticks), peer.name, str(peer.schema), str(peer.folder)),
             ],

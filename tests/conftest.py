@@ -13,6 +13,8 @@ from stockstream.testing.clickhouse import ClickHouseFacade
 from stockstream.testing.jars import kafka_libs, registry_home
 from stockstream.testing.kafka import KafkaCluster
 from stockstream.testing.registry import RegistryServer
+from stockstream.testing.system import WorkerProcess
+from stockstream.testing.warm import Nursery
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
@@ -32,7 +34,16 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaCluster]:
+def nursery() -> Iterator[Nursery]:
+    """Workers are forked from a process that has imported what they need; those with a path of their own are not."""
+    opened = WorkerProcess.nursery = Nursery()
+    yield opened
+    WorkerProcess.nursery = None
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def kafka(nursery: Nursery) -> Iterator[KafkaCluster]:
     """One broker, shared: use topic names of your own, and leave it running."""
     with KafkaCluster(kafka_libs()) as cluster:
         yield cluster

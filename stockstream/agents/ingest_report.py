@@ -10,9 +10,6 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Protocol, TextIO
 
-from rich.console import Console
-from rich.table import Table
-
 from stockstream.broker.producer import TickProducer
 from stockstream.core.allocation import ConnectionId
 from stockstream.sources.contract import Feed
@@ -87,6 +84,9 @@ class Report:
         symbols = {**dict.fromkeys(self._producer.symbols, 0), **self._received_ms, **self._watched()}
         if not symbols:
             return
+        from rich.console import Console
+        from rich.table import Table
+
         console = Console(file=file)
         if not console.is_terminal:
             console = Console(file=file, width=_TABLE_WIDTH)

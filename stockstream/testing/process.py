@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from stockstream.testing.wait import wait_until
+from stockstream.testing.warm import WarmProcess
 
 HOST = "127.0.0.1"
 _LOG_TAIL_BYTES = 4000
@@ -25,7 +26,7 @@ class ServerProcess:
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         self._command = list(command)
         self._environment = None if environment is None else dict(environment)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | WarmProcess | None = None
         self.log = log
 
     @property
@@ -50,9 +51,7 @@ class ServerProcess:
         if self.running:
             raise RuntimeError(f"already running: {self._command[0]}")
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
-            )
+            self._process = self._launch(log)
 
     def stop(self, timeout_s: float = 20) -> None:
         """End it by SIGTERM, and by SIGKILL when it has not ended within ``timeout_s``."""
@@ -93,6 +92,9 @@ class ServerProcess:
         if not self.log.exists():
             return ""
         return self.log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace")
+
+    def _launch(self, log: IO[bytes]) -> subprocess.Popen[bytes] | WarmProcess:
+        return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment)
 
     def _signal(self, number: signal.Signals) -> None:
         self.check()

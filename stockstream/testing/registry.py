@@ -25,7 +25,7 @@ class RegistryServer(SingleServer):
         root = Path(tempfile.mkdtemp(prefix="stockstream-registry-"))
         self._port, management_port = free_ports(2)
         command = [
-            java(),
+            *java(root),
             *_JVM,
             *(quick_start(home) if options is None else options),
             f"-Dquarkus.http.host={HOST}",

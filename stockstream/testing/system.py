@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -15,14 +16,16 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from email.message import Message
+from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import IO, Any, Self, TypeVar
 from uuid import uuid4
 
 import clickhouse_connect
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from stockstream.codecs.avro import Decoder, Encoder
@@ -36,9 +39,11 @@ from stockstream.tables.rows import decode_key
 from stockstream.testing.process import HOST, ServerProcess, free_ports
 from stockstream.testing.topics import Topics, admin_client, ask_who_moves
 from stockstream.testing.wait import wait_until
+from stockstream.testing.warm import Nursery, WarmProcess
 
 T = TypeVar("T")
 _KAFKA_TIMEOUT_S = 30
+_HANDFUL_S = 0.05
 CandleKey = tuple[str, str, str, int]
 
 _FAST = {
@@ -47,11 +52,15 @@ _FAST = {
     "STOCKSTREAM_REBALANCE_TIMEOUT_S": "6",
     "STOCKSTREAM_START_TIMEOUT_S": "20",
     "STOCKSTREAM_SINK_INTERVAL_MS": "200",
+    "STOCKSTREAM_PARTITIONS": "4",  # each has a store and a changelog's partition of every table, for a start to make
 }
 
 
 class WorkerProcess(ServerProcess):
     """One ``faust -A stockstream worker`` with a data folder and, unless it is given one, a port of its own."""
+
+    nursery: Nursery | None = None
+    """Where workers come from, all imports done; None: each is started as a process of its own."""
 
     def __init__(self, root: Path, name: str, environment: Mapping[str, str]) -> None:
         self.name = name
@@ -67,6 +76,13 @@ class WorkerProcess(ServerProcess):
                 "STOCKSTREAM_WEB_PORT": str(self.port),
             },
         )
+
+    def _launch(self, log: IO[bytes]) -> subprocess.Popen[bytes] | WarmProcess:
+        environment = self._environment or {}
+        if self.nursery is None or environment.get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
+            return super()._launch(log)  # what is on that path may have a say in what is imported
+        _, _, module, *arguments = self._command
+        return self.nursery.start(module, arguments, environment, log)
 
     def get(self, path: str, timeout_s: float = 10) -> tuple[int, Any]:
         """(status, parsed JSON) of a request to its web port; (0, None) if nobody answers."""
@@ -179,6 +195,7 @@ class System:
         records = [(tick.symbol.encode(), encode(tick)) for tick in ticks]
         rate, sent, now_s = len(records) / seconds, 0.0, time.monotonic()
         while sent < len(records):
+            time.sleep(_HANDFUL_S)
             committed, end = self.progress()
             before_s, now_s = now_s, time.monotonic()
             due = sent + rate * (now_s - before_s)
@@ -209,8 +226,12 @@ class System:
     def members(self) -> int:
         """How many workers the group counts."""
         group = self.id
-        admin = admin_client(self.bootstrap)
-        return len(admin.describe_consumer_groups([group], request_timeout=_KAFKA_TIMEOUT_S)[group].result().members)
+        asked = self._admin.describe_consumer_groups([group], request_timeout=_KAFKA_TIMEOUT_S)
+        return len(asked[group].result().members)
+
+    @cached_property
+    def _admin(self) -> AdminClient:
+        return admin_client(self.bootstrap)
 
     def tick_log(self, topic: str = "yfinance") -> dict[int, list[tuple[int, Tick]]]:
         """The (offset, tick) of each partition of a tick topic."""

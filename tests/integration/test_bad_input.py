@@ -86,7 +86,7 @@ def refused(
         for what, given in wrong.items():
             arguments = {**servers, **{name: value for name, value in given.items() if name in servers}}
             settings = {name: value for name, value in given.items() if name.islower() and name not in servers}
-            system = stack.enter_context(System(**arguments, **{"partitions": "4", **settings}))
+            system = stack.enter_context(System(**arguments, **settings))
             system.environment.update({name: value for name, value in given.items() if name.isupper()})
             prepare(what, system)
             worker = workers[what] = system.start(what.replace(" ", "-"), wait=False)

@@ -23,7 +23,8 @@ def test_a_recovery_right_after_another_one_is_complete(
     kafka: KafkaCluster, registry: RegistryServer, clickhouse: ClickHouseFacade
 ) -> None:
     ticks = list(market(7, TICKS))
-    with System(kafka.bootstrap, registry.url, clickhouse.url, standby_replicas="0", sink_enabled="false") as system:
+    settings = {"partitions": "12", "standby_replicas": "0", "sink_enabled": "false"}
+    with System(kafka.bootstrap, registry.url, clickhouse.url, **settings) as system:
         system.start("w0")
         second = system.start("w1")
         system.produce(ticks[: TICKS // 2])
@@ -45,7 +46,8 @@ def test_partitions_that_come_without_their_tables_are_not_worked_on(
 ) -> None:
     """A worker that is stopped while it starts may join without them, and its place is kept by its name."""
     ticks = list(market(8, TICKS))
-    with System(kafka.bootstrap, registry.url, clickhouse.url, sink_enabled="false") as system:
+    settings = {"partitions": "12", "sink_enabled": "false"}
+    with System(kafka.bootstrap, registry.url, clickhouse.url, **settings) as system:
         first = system.start("w0")
         system.produce(ticks[: TICKS // 2])
         system.wait_drained(sink=False)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from stockstream.testing.secured import PASSWORD, USER, SecuredKafka
 from stockstream.testing.system import System, WorkerProcess
 from stockstream.testing.topics import admin_client
 from stockstream.testing.wait import wait_until
+from stockstream.testing.warm import Nursery, WarmProcess
 
 SYMBOLS = ("SIM:AAPL", "SIM:BTC", "SIM:VCB")
 ENOUGH = 600
@@ -43,7 +43,9 @@ def secured() -> Iterator[SecuredKafka]:
 
 
 @pytest.fixture
-def system(secured: SecuredKafka, registry: RegistryServer, clickhouse: ClickHouseFacade) -> Iterator[System]:
+def system(
+    secured: SecuredKafka, registry: RegistryServer, clickhouse: ClickHouseFacade, nursery: Nursery
+) -> Iterator[System]:
     """The tests' own clients take the plain way in; whatever is given ``environment`` has to take another."""
     settings = {"tick_topics": "sim", "ingest_enabled": "false", "partitions": "2", "close_delay_s": "0"}
     with System(secured.bootstrap, registry.url, clickhouse.url, **settings) as made:
@@ -60,25 +62,33 @@ class Done:
     errors: str
 
 
-def command(system: System, *arguments: str) -> subprocess.Popen[str]:
-    environment = {name: value for name, value in os.environ.items() if not MINE.match(name)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "stockstream", *arguments],
-        env=environment | system.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A ``stockstream`` command that runs, and where it prints."""
+
+    process: WarmProcess
+    out: Path
+    errors: Path
 
 
-def done(process: subprocess.Popen[str]) -> Done:
+def command(system: System, *arguments: str) -> Command:
+    folder = Path(tempfile.mkdtemp(dir=system.root))
+    environment = {name: value for name, value in os.environ.items() if not MINE.match(name)} | system.environment
+    assert WorkerProcess.nursery is not None
+    with (folder / "out").open("wb") as out, (folder / "errors").open("wb") as errors:
+        process = WorkerProcess.nursery.start("stockstream", arguments, environment, out, errors)
+    return Command(process, folder / "out", folder / "errors")
+
+
+def done(running: Command) -> Done:
     try:
-        out, errors = process.communicate(timeout=60)
+        code = running.process.wait(60)
     finally:
-        process.kill()
+        running.process.kill()
+    out, errors = running.out.read_text(), running.errors.read_text()
     assert PASSWORD not in out + errors
     assert WRONG not in out + errors
-    return Done(process.returncode, out, errors)
+    return Done(code, out, errors)
 
 
 def said(process: ServerProcess) -> list[str]:
@@ -104,15 +114,15 @@ def produce(system: System, count: int) -> None:
     before, producer = ticks_written(system), command(system, *PRODUCE)
 
     def is_enough() -> bool:
-        assert producer.poll() is None, done(producer)
+        assert producer.process.poll() is None, done(producer)
         return ticks_written(system) >= before + count
 
     try:
         wait_until(is_enough, 60, "ticks in the topic")
-        producer.send_signal(signal.SIGTERM)
+        producer.process.send_signal(signal.SIGTERM)
         ended = done(producer)
     finally:
-        producer.kill()
+        producer.process.kill()
     assert ended.code == 128 + signal.SIGTERM, ended
     assert "Traceback" not in ended.errors
 

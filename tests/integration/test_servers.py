@@ -95,6 +95,9 @@ def test_registry_keeps_subjects_when_it_restarts() -> None:
         server.stop()
         server.start()
         assert SchemaRegistryClient(server.url).get_by_id(written) == record()
+        folder = server._root
+        assert list(folder.glob("*brotli*")), "what its libraries unpack"
+    assert not folder.exists()
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ PATIENCE_S = 90
 
 @pytest.fixture
 def system(kafka: KafkaCluster, registry: RegistryServer, clickhouse: ClickHouseFacade) -> Iterator[System]:
-    with System(kafka.bootstrap, registry.url, clickhouse.url) as made:
+    with System(kafka.bootstrap, registry.url, clickhouse.url, partitions="12") as made:
         yield made
 
 

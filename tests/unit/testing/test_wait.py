@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from stockstream.testing.wait import wait_until, wait_until_async
+from stockstream.testing.wait import _rest_s, wait_until, wait_until_async
 
 
 def test_returns_when_the_condition_holds() -> None:
@@ -30,3 +30,10 @@ async def test_async_takes_plain_and_coroutine_functions() -> None:
     await wait_until_async(lambda: True, 10, "an answer")
     with pytest.raises(TimeoutError, match="an answer; last answer: None"):
         await wait_until_async(lambda: None, 0.01, "an answer")
+
+
+@pytest.mark.parametrize(("asking_s", "left_s", "rest_s"), [(0, 9, 0.02), (0.1, 9, 0.4), (3, 9, 1), (3, 0.5, 0.5)])
+def test_rests_longer_after_an_answer_that_took_long_but_not_beyond_the_deadline(
+    asking_s: float, left_s: float, rest_s: float
+) -> None:
+    assert _rest_s(asking_s, left_s) == rest_s
