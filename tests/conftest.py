@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from stockstream.testing.clickhouse import ClickHouseFacade
+from stockstream.testing.fork_server import ForkServer
 from stockstream.testing.jars import kafka_libs, registry_home
 from stockstream.testing.kafka import KafkaCluster
 from stockstream.testing.registry import RegistryServer
 from stockstream.testing.system import WorkerProcess
-from stockstream.testing.warm import Nursery
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
@@ -34,16 +34,16 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
+def fork_server() -> Iterator[ForkServer]:
     """Workers are forked from a process that has imported what they need; those with a path of their own are not."""
-    opened = WorkerProcess.nursery = Nursery()
+    opened = WorkerProcess.fork_server = ForkServer()
     yield opened
-    WorkerProcess.nursery = None
+    WorkerProcess.fork_server = None
     opened.close()
 
 
 @pytest.fixture(scope="session")
-def kafka(nursery: Nursery) -> Iterator[KafkaCluster]:
+def kafka(fork_server: ForkServer) -> Iterator[KafkaCluster]:
     """One broker, shared: use topic names of your own, and leave it running."""
     with KafkaCluster(kafka_libs()) as cluster:
         yield cluster

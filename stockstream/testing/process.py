@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from stockstream.testing.fork_server import ForkedProcess
 from stockstream.testing.wait import wait_until
-from stockstream.testing.warm import WarmProcess
 
 HOST = "127.0.0.1"
 _LOG_TAIL_BYTES = 4000
@@ -26,7 +26,7 @@ class ServerProcess:
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         self._command = list(command)
         self._environment = None if environment is None else dict(environment)
-        self._process: subprocess.Popen[bytes] | WarmProcess | None = None
+        self._process: subprocess.Popen[bytes] | ForkedProcess | None = None
         self.log = log
 
     @property
@@ -93,7 +93,7 @@ class ServerProcess:
             return ""
         return self.log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace")
 
-    def _launch(self, log: IO[bytes]) -> subprocess.Popen[bytes] | WarmProcess:
+    def _launch(self, log: IO[bytes]) -> subprocess.Popen[bytes] | ForkedProcess:
         return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment)
 
     def _signal(self, number: signal.Signals) -> None:

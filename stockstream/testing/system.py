@@ -36,10 +36,10 @@ from stockstream.core.rows import Address
 from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, TICK_SCHEMA_V2, Candle, Latest, Tick
 from stockstream.tables import table_name
 from stockstream.tables.rows import decode_key
+from stockstream.testing.fork_server import ForkedProcess, ForkServer
 from stockstream.testing.process import HOST, ServerProcess, free_ports
 from stockstream.testing.topics import Topics, admin_client, ask_who_moves
 from stockstream.testing.wait import wait_until
-from stockstream.testing.warm import Nursery, WarmProcess
 
 T = TypeVar("T")
 _KAFKA_TIMEOUT_S = 30
@@ -59,7 +59,7 @@ _FAST = {
 class WorkerProcess(ServerProcess):
     """One ``faust -A stockstream worker`` with a data folder and, unless it is given one, a port of its own."""
 
-    nursery: Nursery | None = None
+    fork_server: ForkServer | None = None
     """Where workers come from, all imports done; None: each is started as a process of its own."""
 
     def __init__(self, root: Path, name: str, environment: Mapping[str, str]) -> None:
@@ -77,12 +77,12 @@ class WorkerProcess(ServerProcess):
             },
         )
 
-    def _launch(self, log: IO[bytes]) -> subprocess.Popen[bytes] | WarmProcess:
+    def _launch(self, log: IO[bytes]) -> subprocess.Popen[bytes] | ForkedProcess:
         environment = self._environment or {}
-        if self.nursery is None or environment.get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
+        if self.fork_server is None or environment.get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
             return super()._launch(log)  # what is on that path may have a say in what is imported
         _, _, module, *arguments = self._command
-        return self.nursery.start(module, arguments, environment, log)
+        return self.fork_server.start(module, arguments, environment, log)
 
     def get(self, path: str, timeout_s: float = 10) -> tuple[int, Any]:
         """(status, parsed JSON) of a request to its web port; (0, None) if nobody answers."""

@@ -123,7 +123,7 @@ def assert_archive(system: System, trades: list[Tick]) -> None:
 def test_candles_equal_the_reference_in_every_place(
     systems: list[System], trades: list[Tick], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(WorkerProcess, "nursery", None)  # by a process of its own, as a user starts it
+    monkeypatch.setattr(WorkerProcess, "fork_server", None)  # by a process of its own, as a user starts it
     system = systems[0]
     system.start()
     system.produce(trades)

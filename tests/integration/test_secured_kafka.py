@@ -20,6 +20,7 @@ from stockstream.models import Candle
 from stockstream.settings import Settings
 from stockstream.testing.certificates import Authority
 from stockstream.testing.clickhouse import ClickHouseFacade
+from stockstream.testing.fork_server import ForkedProcess, ForkServer
 from stockstream.testing.jars import kafka_libs
 from stockstream.testing.process import ServerProcess, free_ports
 from stockstream.testing.registry import RegistryServer
@@ -27,7 +28,6 @@ from stockstream.testing.secured import PASSWORD, USER, SecuredKafka
 from stockstream.testing.system import System, WorkerProcess
 from stockstream.testing.topics import admin_client
 from stockstream.testing.wait import wait_until
-from stockstream.testing.warm import Nursery, WarmProcess
 
 SYMBOLS = ("SIM:AAPL", "SIM:BTC", "SIM:VCB")
 ENOUGH = 600
@@ -44,7 +44,7 @@ def secured() -> Iterator[SecuredKafka]:
 
 @pytest.fixture
 def system(
-    secured: SecuredKafka, registry: RegistryServer, clickhouse: ClickHouseFacade, nursery: Nursery
+    secured: SecuredKafka, registry: RegistryServer, clickhouse: ClickHouseFacade, fork_server: ForkServer
 ) -> Iterator[System]:
     """The tests' own clients take the plain way in; whatever is given ``environment`` has to take another."""
     settings = {"tick_topics": "sim", "ingest_enabled": "false", "partitions": "2", "close_delay_s": "0"}
@@ -66,7 +66,7 @@ class Done:
 class Command:
     """A ``stockstream`` command that runs, and where it prints."""
 
-    process: WarmProcess
+    process: ForkedProcess
     out: Path
     errors: Path
 
@@ -74,9 +74,9 @@ class Command:
 def command(system: System, *arguments: str) -> Command:
     folder = Path(tempfile.mkdtemp(dir=system.root))
     environment = {name: value for name, value in os.environ.items() if not MINE.match(name)} | system.environment
-    assert WorkerProcess.nursery is not None
+    assert WorkerProcess.fork_server is not None
     with (folder / "out").open("wb") as out, (folder / "errors").open("wb") as errors:
-        process = WorkerProcess.nursery.start("stockstream", arguments, environment, out, errors)
+        process = WorkerProcess.fork_server.start("stockstream", arguments, environment, out, errors)
     return Command(process, folder / "out", folder / "errors")
 
 

@@ -30,8 +30,8 @@ _LONGEST = 1 << 17  # bytes of an environment
 _ENDS = select.POLLIN | select.POLLHUP
 
 
-class WarmProcess:
-    """What `subprocess.Popen` tells of a process and does to it, for one that is a child of the nursery's."""
+class ForkedProcess:
+    """What `subprocess.Popen` tells of a process and does to it, for one that is a child of the fork server's."""
 
     def __init__(self, reports: socket.socket) -> None:
         self._reports, self._lock = reports, threading.Lock()
@@ -43,7 +43,7 @@ class WarmProcess:
         with self._lock:
             if self.returncode is None and select.select([self._reports], [], [], 0)[0]:
                 told = self._reports.recv(_LONGEST)
-                self.returncode = int(told) if told else -signal.SIGKILL  # with the nursery
+                self.returncode = int(told) if told else -signal.SIGKILL  # with the fork server
                 self._reports.close()
         return self.returncode
 
@@ -71,13 +71,13 @@ class WarmProcess:
         self.send_signal(signal.SIGKILL)
 
 
-class Nursery:
+class ForkServer:
     """The process that has imported everything; its children end with it, and it with whoever has started it."""
 
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            command = [sys.executable, "-m", "stockstream.testing.warm", str(theirs.fileno())]
+            command = [sys.executable, "-m", "stockstream.testing.fork_server", str(theirs.fileno())]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
 
     def start(
@@ -87,14 +87,14 @@ class Nursery:
         environment: Mapping[str, str],
         out: IO[bytes],
         errors: IO[bytes] | None = None,
-    ) -> WarmProcess:
+    ) -> ForkedProcess:
         """As ``python -m module arguments`` in the working directory; errors are written to ``out`` too, by default."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             job = json.dumps([module, list(arguments), dict(environment), os.getcwd()]).encode()
             files = [out.fileno(), (errors or out).fileno(), theirs.fileno()]
             socket.send_fds(self._control, [job], files)
-        return WarmProcess(ours)
+        return ForkedProcess(ours)
 
     def close(self) -> None:
         """End it, and all that it has started."""
@@ -103,7 +103,7 @@ class Nursery:
 
 
 def _await_job(control: socket.socket) -> tuple[str, list[str]] | None:
-    """In a child what it is to run; in the nursery itself None, at its end."""
+    """In a child what it is to run; in the fork server itself None, at its end."""
     children: dict[int, tuple[int, socket.socket]] = {}  # by a descriptor of the process
     poll = select.poll()
     poll.register(control, _ENDS)
@@ -154,7 +154,7 @@ def _become(
 
 
 def main(descriptor: int) -> None:
-    """The nursery, and what each of its children is at first."""
+    """The fork server, and what each of its children is at first."""
     with loading():
         for name in (*_IMPORTED, *(f"stockstream.cli.{command}" for command in _COMMANDS)):
             import_module(name)
