@@ -87,7 +87,7 @@ class Calendars:
         return calendar
 
     def _tables(self, code: str) -> tuple[dict[str, Any], list[Content]]:
-        """What the files of a calendar come to, and the files; of those of its holidays only the user's."""
+        """What the files of a calendar come to, and the files, its own last."""
         name = code.replace("/", "-")
         shipped, mine = _SHIPPED / f"{name}.toml", self._mine.get(name)
         contents = [read(path) for path in (shipped, mine) if path is not None and path.exists()]
@@ -102,7 +102,7 @@ class Calendars:
         theirs, of_theirs = self._tables(other)
         if "holidays_of" in theirs:
             raise contents[-1].wrong("holidays_of", f"{other} itself takes its holidays from another")
-        return amended(shared(theirs), tables), [*of_theirs[1:], *contents]
+        return amended(shared(theirs), tables), [*of_theirs, *contents]
 
 
 def _check_overlaps(calendar: Calendar, content: Content) -> None:

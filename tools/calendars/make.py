@@ -1,7 +1,8 @@
 """Make the calendar files of exchange_calendars: ``make calendars``.
 
-A file holds what is usual, and by date what differs, from `FIRST` to the last date that the library knows. What the
-library does not tell, as auctions and extended hours, is in files beside this one, which go in as they are.
+A file holds what is usual, and by date what differs, from `FIRST` to `LAST`, or to where the library's knowledge ends.
+It knows a year ahead: raise `LAST` each year. What it does not tell, as auctions and extended hours, is in files beside
+this one, which go in as they are.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import exchange_calendars
 
-FIRST = date(2015, 1, 1)
+FIRST, LAST = date(2015, 1, 1), date(2027, 12, 31)
 NAMES = {
     "CMES": "CME Globex",
     "XASX": "Australian Securities Exchange, Sydney",
@@ -55,19 +56,20 @@ def main() -> None:
 
 def lines(code: str, name: str) -> Iterator[str]:
     """The lines of a calendar's file."""
-    library = exchange_calendars.get_calendar(code, start=FIRST.isoformat())
+    bound = type(exchange_calendars.get_calendar(code)).bound_max()
+    last = LAST if bound is None else min(LAST, bound.date())
+    library = exchange_calendars.get_calendar(code, start=FIRST.isoformat(), end=last.isoformat())
     sessions = {label.date(): local_hours(library, label) for label in library.sessions}
-    first, last = FIRST, library.last_session.date()
     yield "# Made by `make calendars`; what is written here by hand is overwritten. See docs/calendars.md."
     yield f"name = {json.dumps(name)}"
     yield f'zone = "{library.tz.key}"'
-    yield f"first = {first}"
+    yield f"first = {FIRST}"
     yield f"last = {last}"
     yield f'sources = ["exchange_calendars {exchange_calendars.__version__}"]'
     usual = usual_hours(library, sessions)
     for since, hours in usual.items():
         yield "\n[[hours]]"
-        if since != first:
+        if since != FIRST:
             yield f"since = {since}"
         yield from (f"{key} = {value}" for key, value in told(hours).items())
     added = HERE / f"{code}.toml"
