@@ -83,7 +83,8 @@ class Calendars:
     def _load(self, code: str) -> Calendar:
         tables, contents = self._tables(code)
         calendar = Calendar(define(code, tables, contents[-1], tuple(str(content.path) for content in contents)))
-        _check_overlaps(calendar, contents[-1])
+        if code.replace("/", "-") in self._mine:
+            _check_overlaps(calendar, contents[-1])
         return calendar
 
     def _tables(self, code: str) -> tuple[dict[str, Any], list[Content]]:
@@ -107,7 +108,7 @@ class Calendars:
 
 def _check_overlaps(calendar: Calendar, content: Content) -> None:
     before = None
-    for day in calendar.definition.exceptional():
+    for day in calendar.definition.doubtful():
         session = calendar.session(day)
         if session is None:
             continue

@@ -23,6 +23,8 @@ belongs to a session, but both to the trading date.
 
 DAY_MINUTES = 1440
 
+_SOME_DAY = date(2026, 6, 1)
+
 Bounds = tuple[int, int]
 """``[from, to)`` in minutes from midnight, local, of the trading date; those of the day before are negative."""
 
@@ -100,7 +102,7 @@ class Definition:
             default=None,
         )
 
-    def exceptional(self) -> list[date]:
-        """The dates with hours of their own and their neighbours: where sessions might overlap."""
-        step = timedelta(1)
-        return sorted({near for day in self.specials for near in (day - step, day, day + step)})
+    def doubtful(self) -> list[date]:
+        """Where sessions might overlap: around dates with hours of their own, and when usual hours or phases begin."""
+        begins = {each.since or _SOME_DAY for each in self.hours} | {each.since or _SOME_DAY for each in self.phases}
+        return sorted({day + timedelta(more) for day in (*self.specials, *begins) for more in range(-1, 7)})

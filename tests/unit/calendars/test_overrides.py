@@ -115,6 +115,7 @@ def test_a_file_with_hours_and_zone_takes_the_place_of_ours(write: Write) -> Non
         ('[sessions]\n2026-12-01 = { close = "09:00" }\n', "line 2, 2026-12-01: must end after it begins"),
         ('[sessions]\n2026-12-05 = { close = "13:00" }\n', "2026-12-05: has no usual hours: give open and close"),
         ('[sessions]\n2026-12-01 = { open = "17:00 the day before" }\n', "begins before 2026-11-30 has ended"),
+        ('[[phases]]\nname = "x"\nkind = "put-through"\nfrom = "04:00 the day before"\nto = "03:00"\n', "has ended"),
         ('[holiday]\n2026-12-01 = "x"\n', "line 1, holiday: is none of extended, first, holidays"),
         ('zone = "Mars/Olympus"\n', "line 1, zone: 'Mars/Olympus' is no time zone"),
         ('last = "2027-12-31"\n', "line 1, last: must be a date: write 2026-12-24, without quotes"),
