@@ -24,7 +24,6 @@ class Calendars:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
         self._mine = {} if folder is None else {path.stem: path for path in sorted(folder.glob("*.toml"))}
         self._read: dict[str, Calendar] = {}
         self._same_as, self._venues = _exchanges(self._mine.get(EXCHANGES))
@@ -35,8 +34,8 @@ class Calendars:
         return sorted(name.replace("-", "/") for name in names - {EXCHANGES})
 
     def get(self, code: str) -> Calendar | None:
-        """The calendar of a code, None if there is none."""
-        code = self._same_as.get(code, code)
+        """The calendar of a code, None if there is none; one that is as another is has a file only of the user's."""
+        code = self._resolved(code)
         calendar = self._read.get(code)
         if calendar is None and code in self.codes():
             calendar = self._read[code] = self._load(code)
@@ -57,12 +56,12 @@ class Calendars:
 
     def same_as(self) -> dict[str, list[str]]:
         """For each calendar the other names by which `named` finds it."""
+        tables = (self._same_as, *(venue.get("exchanges", {}) for venue in self._venues.values()))
         names: dict[str, list[str]] = {}
-        for tables in ({"": self._same_as}, *({"": each.get("exchanges", {})} for each in self._venues.values())):
-            for name, code in tables[""].items():
-                known = names.setdefault(self._same_as.get(code, code), [])
-                if name not in (*known, code):
-                    known.append(name)
+        for name, code in (entry for table in tables for entry in table.items()):
+            known = names.setdefault(self._resolved(code), [])
+            if name not in (*known, code) and _stem(name) not in self._mine:
+                known.append(name)
         return names
 
     def check(self) -> None:
@@ -76,6 +75,9 @@ class Calendars:
                     if self.get(code) is None:
                         raise InvalidCalendar(f"{path}: [{source}] {name}: there is no calendar {code}")
 
+    def _resolved(self, code: str) -> str:
+        return code if _stem(code) in self._mine else self._same_as.get(code, code)
+
     def _of(self, source: str, table: str, name: str) -> Calendar | None:
         code = self._venues.get(source, {}).get(table, {}).get(name)
         return None if code is None else self.get(code)
@@ -83,15 +85,15 @@ class Calendars:
     def _load(self, code: str) -> Calendar:
         tables, contents = self._tables(code)
         calendar = Calendar(define(code, tables, contents[-1], tuple(str(content.path) for content in contents)))
-        if code.replace("/", "-") in self._mine:
+        if _stem(code) in self._mine:
             _check_overlaps(calendar, contents[-1])
         return calendar
 
     def _tables(self, code: str) -> tuple[dict[str, Any], list[Content]]:
         """What the files of a calendar come to, and the files, its own last."""
-        name = code.replace("/", "-")
-        shipped, mine = _SHIPPED / f"{name}.toml", self._mine.get(name)
-        contents = [read(path) for path in (shipped, mine) if path is not None and path.exists()]
+        names = dict.fromkeys((_stem(self._same_as.get(code, code)), _stem(code)))
+        paths = (path for name in names for path in (_SHIPPED / f"{name}.toml", self._mine.get(name)))
+        contents = [read(path) for path in paths if path is not None and path.exists()]
         tables: dict[str, Any] = {}
         for content in contents:
             tables = content.tables if {"zone", "hours"} <= content.tables.keys() else amended(tables, content.tables)
@@ -104,6 +106,11 @@ class Calendars:
         if "holidays_of" in theirs:
             raise contents[-1].wrong("holidays_of", f"{other} itself takes its holidays from another")
         return amended(shared(theirs), tables), [*of_theirs, *contents]
+
+
+def _stem(code: str) -> str:
+    """The name of a calendar's file, without its end."""
+    return code.replace("/", "-")
 
 
 def _check_overlaps(calendar: Calendar, content: Content) -> None:

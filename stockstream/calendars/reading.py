@@ -238,7 +238,7 @@ def _holiday(content: Content, day: date, value: object) -> Holiday | None:
         return None
     if isinstance(value, str):
         return Holiday(value)
-    table = content.only(value, {"name", "estimated"}, day.isoformat())
+    table = content.only(value, {"name", "estimated"}, day.isoformat()) if isinstance(value, dict) else {}
     name, is_estimate = table.get("name"), table.get("estimated", False)
     if not isinstance(name, str) or not isinstance(is_estimate, bool):
         raise content.wrong(day.isoformat(), 'must be "a name", { name = "…", estimated = true }, or false for none')

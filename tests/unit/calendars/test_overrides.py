@@ -81,6 +81,16 @@ def test_a_holiday_of_vietnam_is_one_of_all_its_exchanges(write: Write) -> None:
         assert found.is_known(date(2027, 2, 12))
 
 
+def test_a_calendar_that_is_as_another_is_can_be_amended_by_itself(write: Write) -> None:
+    write('[holidays]\n2026-12-02 = "both"\n')
+    folder = write('[holidays]\n2026-12-01 = "Nasdaq alone"\n', "XNAS.toml")
+    assert closes(calendar(folder, "XNYS"), "2026-12-01") == "21:00"
+    nasdaq = Calendars(folder).of_exchange("yahoo", "NMS")
+    assert nasdaq is not None
+    assert (nasdaq.code, closes(nasdaq, "2026-12-01"), closes(nasdaq, "2026-12-02")) == ("XNAS", None, None)
+    assert closes(nasdaq, "2026-11-27") == "18:00"
+
+
 def test_a_session_on_a_saturday(write: Write) -> None:
     found = calendar(write('[sessions]\n2026-11-28 = { open = "10:00", close = "12:00" }\n'), "XNYS")
     assert closes(found, "2026-11-28") == "17:00"
@@ -109,7 +119,7 @@ def test_a_file_with_hours_and_zone_takes_the_place_of_ours(write: Write) -> Non
     [
         ("[holidays\n", "XNYS.toml is no TOML: Expected ']' at the end of a table declaration (at line 1"),
         ('[holidays]\n"26 Nov" = "x"\n', "line 2, 26 Nov: is no date: write 2026-12-24"),
-        ("[holidays]\n2026-12-01 = 5\n", "line 2, 2026-12-01: must be a table with estimated, name"),
+        ("[holidays]\n2026-12-01 = 5\n", "line 2, 2026-12-01: must be \"a name\", { name = "),
         ('[holidays]\n2026-12-01 = { nam = "x" }\n', "nam: is none of estimated, name"),
         ('[sessions]\n2026-12-01 = { close = "1pm" }\n', "line 2, 2026-12-01: '1pm' is no time: write \"09:30\""),
         ('[sessions]\n2026-12-01 = { close = "09:00" }\n', "line 2, 2026-12-01: must end after it begins"),
