@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := test
-.PHONY: setup servers check check-deploy secrets test faults kills images demo bench
+.PHONY: setup servers check check-deploy secrets test faults kills images calendars demo bench
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -53,6 +53,10 @@ kills: setup
 images: setup
 	mkdir -p docs/images
 	$(BIN)/pytest tests/browser -k fits_screens --images docs/images
+
+# The exchange calendars that are made of a library; look at what changes before it is committed.
+calendars: $(INSTALLED)
+	$(BIN)/python -W ignore tools/calendars/make.py
 
 # The whole system with nothing else installed; make demo DEMO="--replay sample --speed 600"
 demo: $(INSTALLED)

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from stockstream.broker.connection import Connection
 from stockstream.broker.producer import TickProducer
 from stockstream.broker.topics import COMPACTED, TopicSpec
+from stockstream.calendars import calendars_in
 from stockstream.codecs.registry import Registry
 from stockstream.core.allocation import ConnectionId
 from stockstream.core.rules import CandleRules
@@ -144,7 +145,10 @@ def rules_of(settings: Settings) -> CandleRules:
 
 def feed_of(settings: Settings, source: Source, url: str | None = None) -> Feed:
     """A feed for one connection to ``url``, or to where the settings say that the source is."""
-    return source.make_feed(url or settings.source_url(source.name) or source.url, **settings.chosen(source.settings))
+    options = settings.chosen(source.settings)
+    if source.has_hours:
+        options["calendars"] = calendars_in(settings.calendars)
+    return source.make_feed(url or settings.source_url(source.name) or source.url, **options)
 
 
 def poll_of(settings: Settings, source: Source) -> Poll | None:

@@ -6,6 +6,7 @@ StockstreamError                  one line that says what is wrong and what to d
 ├── InvalidInput                  a file, argument or request cannot be read as what it should be
 │   ├── InvalidSymbol             not 1–64 of ``A–Z a–z 0–9 . _ - ^ = : /``
 │   ├── InvalidInterval           not one of ``1m``, ``5m``, ``1d``
+│   ├── InvalidCalendar           a calendar's file; names the file, the line or key, and what to write
 │   └── MalformedTrades           a trades file's line; carries its number
 ├── AnsweredNo                    the answer of a command is no: a check failed, a schema is refused
 ├── HistoryFailed                 a venue did not give what it was asked for of the past
@@ -53,6 +54,10 @@ class InvalidSymbol(InvalidInput):
 
 class InvalidInterval(InvalidInput):
     """Not an interval that candles are made for."""
+
+
+class InvalidCalendar(InvalidInput):
+    """A file of an exchange calendar cannot be used; names the file, the line or key, and what to write."""
 
 
 class MalformedTrades(InvalidInput):

@@ -22,7 +22,7 @@ _TABLE_WIDTH = 100
 _SETTLE_MS = 5_000  # after which the venue has answered a subscription with the last known prices
 _QUIET_MS = 10 * 60_000
 _STEP_MS = 5 * 60_000
-_WEEK_MS = 7 * 86_400_000
+_LONGEST_MS = 16 * 86_400_000  # longer than any market is closed in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +211,8 @@ class Reporter:
         at_ms = _opens_ms([each.feed for each in connected], now_ms)
         if at_ms is not None:
             log.info(
-                "the markets of all symbols watched here are closed: the first opens by %s, holidays aside",
-                datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%A %H:%M UTC"),
+                "the markets of all symbols watched here are closed: the first opens by %s",
+                datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%A %Y-%m-%d %H:%M UTC"),
             )
 
 
@@ -221,9 +221,9 @@ def _is_settled(status: Status, now_ms: int) -> bool:
 
 
 def _opens_ms(feeds: Iterable[Feed], now_ms: int) -> int | None:
-    """The first time within a week at which any feed is open; None if none says so."""
+    """The first time soon at which any feed is open; None if none says so."""
     first_ms = now_ms - now_ms % _STEP_MS + _STEP_MS
-    times_ms = range(first_ms, first_ms + _WEEK_MS, _STEP_MS)
+    times_ms = range(first_ms, first_ms + _LONGEST_MS, _STEP_MS)
     return min((at_ms for feed in feeds if (at_ms := next(filter(feed.is_open, times_ms), None))), default=None)
 
 

@@ -10,6 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -18,17 +19,20 @@ import httpx
 
 from stockstream.adapters import connection_of, feed_of, registry_of, trusting
 from stockstream.broker.topics import find_topics
+from stockstream.calendars import calendars_in
 from stockstream.cli.connect import subjects_of
 from stockstream.cli.question import Question
 from stockstream.errors import AnsweredNo, InvalidInput, StockstreamError
 from stockstream.settings import Settings
 from stockstream.sources.catalog import SOURCES, Source, source_of
 from stockstream.sources.contract import Guarded, NotAdmitted
+from stockstream.sources.yahoo.feed import suffix_of
 from stockstream.trust import distrust_of
 
 _PATIENCE_S = 8.0
 _ATTEMPT_S = 5.0
 _LITTLE_SPACE_BYTES = 1 << 30
+_LAST_DAYS = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ async def examine(settings: Settings) -> list[Finding]:
         "ClickHouse": _clickhouse(settings),
         "data directory": _data_dir(settings.data_dir),
         **_sources(settings),
+        **_calendars(settings),
     }
     return list(await asyncio.gather(*(_checked(name, work) for name, work in checks.items())))
 
@@ -159,6 +164,34 @@ async def _source(settings: Settings, source: Source, symbols: int) -> str:
     except NotAdmitted as error:
         raise StockstreamError(str(error)) from error
     return f"{told}, key set; no connection was tried, as one more may end those that are open"
+
+
+def _calendars(settings: Settings) -> dict[str, Awaitable[str]]:
+    """A check of the calendars by which the symbols in the settings are traded, if holidays matter to any of them."""
+    calendars = calendars_in(settings.calendars)
+    used = {calendars.of_exchange("ssi", "HOSE") for symbol in settings.all_symbols() if symbol.startswith("SSI:")}
+    plain = {suffix_of(symbol) for symbol in settings.all_symbols() if ":" not in symbol}
+    used |= {calendars.of_suffix("yahoo", suffix) for suffix in plain}
+    ends = sorted((each.last, each.code) for each in used if each is not None and each.last is not None)
+    return {"calendars": _known_until(ends)} if ends else {}
+
+
+async def _known_until(ends: Sequence[tuple[date, str]]) -> str:
+    """Say when the first of the calendars ends; an error if that is soon."""
+    today = datetime.now(UTC).date()
+    soon = [
+        f"{code} end{'s' if last >= today else 'ed'} on {last}"
+        for last, code in ends
+        if (last - today).days < _LAST_DAYS
+    ]
+    if soon:
+        raise StockstreamError(
+            f"{', '.join(soon)}: later holidays are not known. Install a newer stockstream, or put files with them "
+            "into a folder and set STOCKSTREAM_CALENDARS (docs/calendars.md)"
+        )
+    last, first = ends[0]
+    codes = ", ".join(sorted(code for _, code in ends))
+    return f"holidays of {codes} are known; {first} ends first, in {(last - today).days} days"
 
 
 async def _stray(errors: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ from stockstream.settings.sources import CONFIG, ConfigFile, Environment, is_sec
 from stockstream.settings.types import (
     Acks,
     BatchBytes,
+    CalendarFolder,
     ClickHouseUrl,
     Compression,
     Count,
@@ -103,6 +104,7 @@ class Settings(BaseSettings):
     ssi_consumer_secret: SecretStr | None = None
     ssi_url: HttpUrl | None = None
     ssi_api_url: HttpUrl | None = None
+    calendars: CalendarFolder | None = None
     clickhouse_url: ClickHouseUrl = Field(default="http://localhost:8123", repr=False)
     clickhouse_database: Database = "stockstream"
     clickhouse_user: str | None = None

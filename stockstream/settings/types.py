@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
+from stockstream.calendars import calendars_in
 from stockstream.core.row import MAX_EPOCH
-from stockstream.errors import InvalidSymbol
+from stockstream.errors import InvalidCalendar, InvalidSymbol
 from stockstream.models import check_symbol
 
 
@@ -36,6 +38,14 @@ def _symbol(text: str) -> str:
         return check_symbol(text)
     except InvalidSymbol as error:
         raise ValueError(str(error)) from error
+
+
+def _calendars(folder: Path) -> Path:
+    try:
+        calendars_in(folder)
+    except InvalidCalendar as error:
+        raise ValueError(str(error)) from error
+    return folder
 
 
 def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -112,6 +122,7 @@ Symbols = Annotated[
 ]
 Topics = Annotated[tuple[Name, ...], BeforeValidator(_split), AfterValidator(_distinct), Field(min_length=1)]
 FeedDelays = Annotated[dict[Name, Annotated[int, Field(ge=0)]], BeforeValidator(_split_pairs)]
+CalendarFolder = Annotated[Path, AfterValidator(_calendars)]
 Epoch = Annotated[int, Field(ge=0, le=MAX_EPOCH)]
 LatencyBudget = Annotated[
     Literal["low", "thrifty"] | Annotated[int, Field(ge=1, le=1000)], BeforeValidator(_number_or_lower)

@@ -30,11 +30,11 @@ from stockstream.sources.yahoo.feed import YahooFeed
 class Source:
     """A venue: ``topic`` without prefix, ``url`` by default, and ``make_feed`` for one connection to a URL.
 
-    ``settings`` are the names of those that ``make_feed`` is given too, as keywords. ``open_socket`` connects where
-    that is not by a WebSocket. Where it has more than a stream, ``rest_url`` is where that is by default; ``make_poll``
-    makes what is asked beside the stream, every so many seconds. ``make_history`` makes what tells of the past, from
-    the ``rest_url`` if there is one, else from the ``url``; ``make_candles`` makes what tells of the venue's own
-    candles, from there too.
+    ``settings`` are the names of those that ``make_feed`` is given too, as keywords; where it ``has_hours``, also
+    ``calendars``. ``open_socket`` connects where that is not by a WebSocket. Where it has more than a stream,
+    ``rest_url`` is where that is by default; ``make_poll`` makes what is asked beside the stream, every so many
+    seconds. ``make_history`` makes what tells of the past, from the ``rest_url`` if there is one, else from the
+    ``url``; ``make_candles`` makes what tells of the venue's own candles, from there too.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Source:
     capabilities: Capabilities
     make_feed: Callable[..., Feed]
     settings: tuple[str, ...] = ()
+    has_hours: bool = False
     open_socket: Callable[[str], Coroutine[Any, Any, Socket]] | None = None
     rest_url: str = ""
     make_poll: Callable[[str, float], Poll] | None = None
@@ -51,7 +52,7 @@ class Source:
 
 
 SOURCES = {
-    "yahoo": Source("yahoo", "yfinance", YAHOO_URL, YahooFeed.capabilities, YahooFeed),
+    "yahoo": Source("yahoo", "yfinance", YAHOO_URL, YahooFeed.capabilities, YahooFeed, has_hours=True),
     "sim": Source(
         "sim", "sim", SIM_URL, SimFeed.capabilities, SimFeed, open_socket=open_stream, make_history=SimHistory
     ),
@@ -70,6 +71,7 @@ SOURCES = {
         SsiFeed.capabilities,
         SsiFeed,
         ("ssi_api_url", "ssi_consumer_id", "ssi_consumer_secret"),
+        has_hours=True,
     ),
     "binance": Source(
         "binance",

@@ -92,7 +92,7 @@ def test_a_worker_whose_markets_are_all_closed_says_when_one_opens(system: Syste
     worker.stop()
     assert worker.exit_code == 0
     (line,) = [line for line in lines(worker) if "are closed" in line]
-    assert re.search(r"by (Monday|Tuesday|Wednesday|Thursday|Friday) \d\d:\d\d UTC, holidays aside$", line)
+    assert re.search(r"by (Monday|Tuesday|Wednesday|Thursday|Friday) \d{4}-\d\d-\d\d \d\d:\d\d UTC$", line)
     assert not [line for line in lines(worker) if "no symbols" in line or "Traceback" in line]
 
 

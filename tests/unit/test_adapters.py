@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from stockstream.adapters import connection_of, registry_of, rules_of, sink_of, tick_producer, tick_schema_of
+from stockstream.adapters import connection_of, feed_of, registry_of, rules_of, sink_of, tick_producer, tick_schema_of
 from stockstream.errors import SettingsError
 from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2, Tick, Verdict
 from stockstream.settings import Settings
+from stockstream.sources.catalog import SOURCES
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
@@ -41,6 +42,16 @@ async def test_the_registry_and_kafka_are_known_by_names_without_secrets() -> No
     assert connection_of(settings).sasl_password == "hidden"  # noqa: S105 - made up here
     assert "hidden" not in f"{registry!r}{connection_of(settings)!r}"
     await registry.close()
+
+
+def test_feeds_with_hours_are_given_the_users_calendars(tmp_path: Path) -> None:
+    (tmp_path / "XNYS.toml").write_text('[holidays]\n2026-11-20 = "closed after a storm"\n')
+    at_ms = 1_795_186_800_000  # 2026-11-20 15:00 UTC
+    for settings, is_open in ((Settings(), True), (Settings(calendars=tmp_path), False)):
+        feed = feed_of(settings, SOURCES["yahoo"])
+        feed.subscribe(["AAPL"], at_ms)
+        assert feed.is_open(at_ms) is is_open
+    feed_of(Settings(calendars=tmp_path), SOURCES["ssi"])
 
 
 def test_the_schema_is_the_version_that_is_set() -> None:

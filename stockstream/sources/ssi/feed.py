@@ -14,6 +14,8 @@ import httpx
 from pydantic import SecretStr
 from websockets.exceptions import InvalidStatus
 
+from stockstream.calendars import Calendars, calendars_in
+from stockstream.calendars.definition import AUCTION, CONTINUOUS, FIXED_PRICE
 from stockstream.models import Tick
 from stockstream.sources.contract import Capabilities, Frame, Location, NotAdmitted, PartlyBad
 from stockstream.sources.credentials import flaw, revealed
@@ -28,10 +30,9 @@ _HUBS = json.dumps([{"name": HUB}])
 _PROTOCOL = "1.5"
 _ANSWER_S = 10.0
 _RENEW_BEFORE_S = 3600.0
-_MINUTE_MS, _DAY_MINUTES = 60_000, 1440
-_AHEAD_OF_UTC_MINUTES = 7 * 60
-_MONDAY = 4 * _DAY_MINUTES  # the epoch began on a Thursday
-_HOURS = ((9 * 60, 11 * 60 + 30), (13 * 60, 15 * 60))
+_UNHEARD = "HOSE"
+"""The exchange of symbols of which no trade has been heard yet."""
+_FRAMES_COME = {CONTINUOUS, AUCTION, FIXED_PRICE}
 _WHERE = (
     "see https://iboard.ssi.com.vn/support/api-service/management and set SSI_CONSUMER_ID and SSI_CONSUMER_SECRET, "
     "or SSI_CONSUMER_ID_FILE and SSI_CONSUMER_SECRET_FILE"
@@ -42,7 +43,8 @@ class SsiFeed:
     """One connection's worth of SSI's protocol; remembers what it has subscribed and each symbol's last trade.
 
     ``url`` is the hub's, ``ssi_api_url`` where access tokens come from. They are asked for with the consumer's id and
-    secret, and again an hour before they end; all three are shown nowhere. ``now_s`` is the wall clock.
+    secret, and again an hour before they end; all three are shown nowhere. When exchanges trade is told by
+    ``calendars``, those of the package if none are given. ``now_s`` is the wall clock.
     """
 
     name = SOURCE
@@ -64,11 +66,14 @@ class SsiFeed:
         ssi_api_url: str | None = None,
         ssi_consumer_id: SecretStr | None = None,
         ssi_consumer_secret: SecretStr | None = None,
+        calendars: Calendars | None = None,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self.url = url
         self._api_url = ssi_api_url or API_URL
         self._id, self._secret, self._now_s = ssi_consumer_id, ssi_consumer_secret, now_s
+        self._calendars = calendars or calendars_in(None)
+        self._exchanges: set[str] | None = None
         self._access: SecretStr | None = None
         self._renew_s = 0.0
         self._wanted: dict[str, None] = {}
@@ -136,6 +141,7 @@ class SsiFeed:
     def subscribe(self, symbols: Sequence[str], now_ms: int) -> list[str]:
         """A frame a channel; each names all symbols, as it takes the place of what that channel had before."""
         self._wanted.update(dict.fromkeys(symbols))
+        self._exchanges = None
         for symbol in symbols:
             if symbol not in self._last:
                 self._unheard.setdefault(symbol, now_ms // 1000 * 1000)  # SSI's times are whole seconds
@@ -147,6 +153,7 @@ class SsiFeed:
             self._wanted.pop(symbol, None)
             self._last.pop(symbol, None)
             self._unheard.pop(symbol, None)
+        self._exchanges = None
         return self._switch() if self._wanted else []
 
     def parse(self, frame: Frame, received_ms: int) -> list[Tick]:
@@ -161,10 +168,12 @@ class SsiFeed:
             raise PartlyBad(str(error), [tick for tick in error.ticks if self._is_news(tick)]) from None
 
     def is_open(self, now_ms: int) -> bool:
-        """Whether Ho Chi Minh City's exchange has its hours, holidays aside; not in its lunch break."""
-        minute = (now_ms // _MINUTE_MS + _AHEAD_OF_UTC_MINUTES - _MONDAY) % (7 * _DAY_MINUTES)
-        day, minute = divmod(minute, _DAY_MINUTES)
-        return day < 5 and any(start <= minute < end for start, end in _HOURS)
+        """Whether an exchange of the symbols trades or holds an auction; none does at lunch and on holidays."""
+        if self._exchanges is None:
+            heard = (self._last.get(symbol) for symbol in self._wanted)
+            self._exchanges = {_UNHEARD if last is None else last.exchange for last in heard} or {_UNHEARD}
+        calendars = (self._calendars.of_exchange(self.name, exchange) for exchange in self._exchanges)
+        return any(calendar is not None and calendar.phase_of(now_ms) in _FRAMES_COME for calendar in calendars)
 
     def fatal(self, error: Exception) -> str | None:
         """Nothing that the hub says by itself: what is wrong with the key is found out when it is asked for a token."""
@@ -188,6 +197,8 @@ class SsiFeed:
             return last is not None
         if tick.event_time < self._unheard.pop(tick.symbol, 0):
             tick.kind = "quote"
+        if last is None or last.exchange != tick.exchange:
+            self._exchanges = None
         is_told_again = last is not None and _told(tick) == _told(last)
         self._last[tick.symbol] = tick
         return not is_told_again

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from websockets.exceptions import InvalidStatus
 
+from stockstream.calendars import Calendars, calendars_in
 from stockstream.models import Tick
 from stockstream.sources.contract import Capabilities, Frame
 from stockstream.sources.yahoo.parse import parse
@@ -14,27 +15,13 @@ from stockstream.sources.yahoo.parse import parse
 URL = "wss://streamer.finance.yahoo.com/?version=2"
 
 _REFUSED = {400, 401, 403, 404, 405, 410}
-_MINUTE_MS, _DAY_MINUTES = 60_000, 1440
-_MONDAY = 4 * _DAY_MINUTES  # the epoch began on a Thursday
-
-_WEEKDAY_HOURS: dict[str, tuple[tuple[int, int], ...]] = {
-    "": ((14 * 60 + 30, 20 * 60),),
-    "VN": ((2 * 60 + 15, 4 * 60 + 30), (6 * 60, 7 * 60 + 30)),
-    "L": ((8 * 60, 15 * 60 + 30),),
-    "DE": ((8 * 60, 15 * 60 + 30),),
-    "T": ((0, 2 * 60 + 30), (3 * 60 + 30, 6 * 60)),
-    "HK": ((1 * 60 + 30, 4 * 60), (5 * 60, 8 * 60)),
-    "=X": ((0, 20 * 60),),
-    "=F": ((0, 20 * 60),),
-}
-"""Minutes of a UTC weekday in which an exchange, by its suffix, trades all year round whatever the daylight saving.
-
-Narrower than the sessions are, and without holidays: it only decides whether silence is suspicious.
-"""
 
 
 class YahooFeed:
-    """One connection's worth of Yahoo's protocol; remembers which symbols have not been heard of yet."""
+    """One connection's worth of Yahoo's protocol; remembers which symbols have not been heard of yet.
+
+    When symbols are traded is told by ``calendars``, those of the package if none are given.
+    """
 
     name = "yahoo"
     capabilities = Capabilities(
@@ -46,14 +33,15 @@ class YahooFeed:
         effective_after_s=2.0,
     )
 
-    def __init__(self, url: str = URL) -> None:
+    def __init__(self, url: str = URL, *, calendars: Calendars | None = None) -> None:
         self.url = url
+        self._calendars = calendars or calendars_in(None)
         self._groups: dict[str, str] = {}
         self._unheard: dict[str, int] = {}
 
     def subscribe(self, symbols: Sequence[str], now_ms: int) -> list[str]:
         """One frame for all of them."""
-        self._groups.update({symbol: _group(symbol) for symbol in symbols})
+        self._groups.update({symbol: suffix_of(symbol) for symbol in symbols})
         self._unheard.update(dict.fromkeys(symbols, now_ms))
         return [json.dumps({"subscribe": list(symbols)})]
 
@@ -79,15 +67,9 @@ class YahooFeed:
         return [tick]
 
     def is_open(self, now_ms: int) -> bool:
-        """Whether any of the subscribed symbols is surely traded now."""
-        minute = (now_ms // _MINUTE_MS - _MONDAY) % (7 * _DAY_MINUTES)
-        day, minute = divmod(minute, _DAY_MINUTES)
-        for group in set(self._groups.values()):
-            if group == "crypto":
-                return True
-            if day < 5 and any(start <= minute < end for start, end in _WEEKDAY_HOURS.get(group, ())):
-                return True
-        return False
+        """Whether any of the subscribed symbols is surely traded now: in no auction, no break, and on no holiday."""
+        calendars = (self._calendars.of_suffix(self.name, group) for group in set(self._groups.values()))
+        return any(calendar is not None and calendar.is_continuous(now_ms) for calendar in calendars)
 
     def fatal(self, error: Exception) -> str | None:
         """A refusal that is not about load: the address is wrong, or this network is not wanted."""
@@ -96,8 +78,8 @@ class YahooFeed:
         return None
 
 
-def _group(symbol: str) -> str:
-    """What decides the hours of a symbol: its exchange suffix, ``crypto``, or ``?`` where nothing is known."""
+def suffix_of(symbol: str) -> str:
+    """What decides the hours of a symbol: its exchange's suffix, ``crypto``, or ``?`` where nothing is known."""
     if symbol[-2:] in ("=X", "=F"):
         return symbol[-2:]
     if symbol.startswith("^"):

@@ -204,12 +204,12 @@ def test_on_a_weekend_one_line_says_when_the_markets_open(caplog: pytest.LogCapt
     assert closed_lines(caplog) == []  # the last known prices are still on their way
     scene.run(SATURDAY_MS + HOUR_MS, 10_000)
     assert closed_lines(caplog) == [
-        "the markets of all symbols watched here are closed: the first opens by Monday 14:30 UTC, holidays aside"
+        "the markets of all symbols watched here are closed: the first opens by Monday 2025-11-24 14:30 UTC"
     ]
     scene.run(SATURDAY_MS + 2 * DAY_MS + 15 * HOUR_MS, 60_000)  # on Monday they are open
     scene.run(SATURDAY_MS + 3 * DAY_MS, 60_000)
     assert len(closed_lines(caplog)) == 2
-    assert "Tuesday 14:30 UTC" in closed_lines(caplog)[1]
+    assert "Tuesday 2025-11-25 14:30 UTC" in closed_lines(caplog)[1]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_on_a_weekend_one_line_says_when_the_markets_open(caplog: pytest.LogCapt
     [
         (["AAPL", "BTC-USD"], SATURDAY_MS, SATURDAY_MS - HOUR_MS),  # some market is open
         (["^GSPC"], SATURDAY_MS, SATURDAY_MS - HOUR_MS),  # nobody knows its hours
-        (["AAPL"], MONDAY_MS + 20 * HOUR_MS, MONDAY_MS + 20 * HOUR_MS + 9_000),  # it is traded all the same
+        (["AAPL"], MONDAY_MS + 21 * HOUR_MS, MONDAY_MS + 21 * HOUR_MS + 9_000),  # it is traded all the same
     ],
 )
 def test_markets_that_are_not_known_to_be_closed_are_not_said_to_be(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from stockstream.calendars import calendars_in
 from stockstream.errors import SettingsError
 from stockstream.settings import Settings
 
@@ -54,6 +55,17 @@ def test_a_latency_budget_is_a_word_or_milliseconds(text: str, budget: object) -
 @pytest.mark.parametrize("text", ["0", "1001", "-5", "fast"])
 def test_another_latency_budget_is_refused(text: str) -> None:
     assert "STOCKSTREAM_LATENCY_BUDGET" in refused({"STOCKSTREAM_LATENCY_BUDGET": text})
+
+
+def test_a_folder_of_calendars_is_read_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    assert load({"STOCKSTREAM_CALENDARS": "mine"}).calendars == Path("mine")
+    (tmp_path / "mine" / "XNYS.toml").write_text('[holidays]\n2026-13-01 = "x"\n')
+    calendars_in.cache_clear()
+    message = refused({"STOCKSTREAM_CALENDARS": "mine"})
+    assert "STOCKSTREAM_CALENDARS in the environment is 'mine'" in message
+    assert "mine/XNYS.toml: line 2, 2026-13-01: is no date: write 2026-12-24" in message
+    assert "nowhere is no folder: make it" in refused({}, 'calendars = "nowhere"\n')
 
 
 @pytest.mark.parametrize(("text", "acks"), [("all", "all"), ("ALL", "all"), ("-1", "all"), ("1", "1"), ("0", "0")])

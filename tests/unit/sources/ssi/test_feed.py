@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +20,11 @@ from stockstream.sources.ssi.feed import SsiFeed
 
 FRAMES = json.loads((Path(__file__).parents[3] / "data" / "ssi" / "frames.json").read_text())
 TRADE, QUOTE = FRAMES["trade"]["Content"], FRAMES["quote"]["Content"]
+
+
+def in_vietnam(text: str) -> int:
+    """A local time as epoch ms."""
+    return int(datetime.fromisoformat(f"{text}+07:00").timestamp() * 1000)
 
 
 def now_ms() -> int:
@@ -180,19 +185,54 @@ def test_the_good_messages_of_a_partly_bad_frame_are_kept() -> None:
 @pytest.mark.parametrize(
     ("time_in_vietnam", "is_open"),
     [
-        ("2026-11-27T08:59", False),
+        ("2026-11-27T08:50", False),
         ("2026-11-27T09:00", True),
         ("2026-11-27T11:29", True),
         ("2026-11-27T11:30", False),
         ("2026-11-27T12:59", False),
         ("2026-11-27T13:00", True),
-        ("2026-11-27T14:59", True),
-        ("2026-11-27T15:00", False),
+        ("2026-11-27T14:44", True),
+        ("2026-11-27T14:45", False),
+        ("2026-11-27T14:50", False),
         ("2026-11-28T10:00", False),
         ("2026-11-29T10:00", False),
         ("2026-11-30T10:00", True),
+        ("2026-01-02T10:00", False),
+        ("2026-02-17T10:00", False),
+        ("2026-02-23T10:00", True),
+        ("2026-09-02T10:00", False),
     ],
 )
-def test_the_lunch_break_is_no_silence(time_in_vietnam: str, is_open: bool) -> None:
-    utc_ms = int(datetime.fromisoformat(time_in_vietnam).replace(tzinfo=UTC).timestamp() * 1000) - 7 * 3_600_000
-    assert SsiFeed().is_open(utc_ms) is is_open
+def test_the_lunch_break_and_a_holiday_are_no_silence(time_in_vietnam: str, is_open: bool) -> None:
+    assert SsiFeed().is_open(in_vietnam(time_in_vietnam)) is is_open
+
+
+@pytest.mark.parametrize(
+    ("exchange", "opens", "closes"),
+    [
+        ("HOSE", "2026-11-27T09:00", "2026-11-27T14:45"),
+        ("HNX", "2026-11-27T09:00", "2026-11-27T15:00"),
+        ("UPCOM", "2026-11-27T09:00", "2026-11-27T15:00"),
+        ("DERIVATIVES", "2026-11-27T08:45", "2026-11-27T14:45"),
+    ],
+)
+def test_hours_are_those_of_the_exchanges_that_have_been_heard(exchange: str, opens: str, closes: str) -> None:
+    heard = SsiFeed()
+    [traded] = heard.parse(frame({**TRADE, "Exchange": exchange}), 1)
+    heard.subscribe([traded.symbol], 0)
+    opens_ms, closes_ms = in_vietnam(opens), in_vietnam(closes)
+    times_ms = (opens_ms - 1, opens_ms, closes_ms - 1, closes_ms)
+    assert [heard.is_open(time_ms) for time_ms in times_ms] == [False, True, True, False]
+    heard.subscribe(["SSI:UNHEARD"], 0)
+    assert heard.is_open(in_vietnam("2026-11-27T09:00"))
+    heard.unsubscribe([traded.symbol])
+    assert not heard.is_open(in_vietnam("2026-11-27T08:50"))
+    assert not heard.is_open(in_vietnam("2026-11-27T14:50"))
+
+
+def test_an_exchange_that_nobody_knows_is_never_suspicious() -> None:
+    heard = SsiFeed()
+    heard.subscribe(["SSI:ACB"], 0)
+    assert heard.is_open(in_vietnam("2026-11-27T10:00"))
+    heard.parse(frame({**TRADE, "Exchange": "BOND"}), 1)
+    assert not heard.is_open(in_vietnam("2026-11-27T10:00"))
