@@ -16,6 +16,7 @@ from stockstream.errors import StockstreamError
 from stockstream.logs import Repeats
 
 COMMANDS = (
+    "api-key",
     "candles",
     "compare",
     "dead-letters",
