@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := test
-.PHONY: setup servers check check-deploy secrets test faults kills images calendars demo bench
+.PHONY: setup servers check audit check-deploy secrets test faults kills images calendars demo bench
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -26,6 +26,10 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
+
+# Known vulnerabilities of what is locked: asks PyPI, so it is no part of `check`. What cannot be asked about is a failure.
+audit: $(INSTALLED)
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement requirements.lock
 
 # What Docker Compose itself would say of docker-compose.yml; needs Go, but no Docker.
 check-deploy:

@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 import faust
+from aiohttp import web
 
 from stockstream.adapters import connection_of
 from stockstream.broker.connection import Connection
@@ -16,6 +17,9 @@ MAX_WAITING_ANSWERS = 3
 taken, and the one that the client holds; each may bring `broker.client_thread.ANSWER_FETCHES` times
 ``partition_fetch_bytes`` of every broker. So ticks take up ``6 * 4 * brokers * partition_fetch_bytes``, times what
 compression had saved."""
+
+_IDLE_S = 75.0
+"""How long a connection may be open without a whole request: aiohttp's own hour would let one hold thousands."""
 
 _ANY_HOST = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 
@@ -62,3 +66,8 @@ def faust_app(settings: Settings, app_type: type[Any], worker_type: type[faust.W
         web_port=settings.web_port,
         Worker=worker_type,
     )
+
+
+def serve_impatiently(app: Any) -> None:
+    """Have the app's HTTP server, which has not started, close connections that do not come to a request."""
+    app.web._runner = web.AppRunner(app.web.web_app, access_log=None, keepalive_timeout=_IDLE_S)

@@ -17,6 +17,7 @@ from typing import IO, Any, NoReturn
 
 import faust
 
+from stockstream.access import check_keys, guard_of, keys_of, tell_who_may_read
 from stockstream.adapters import connection_of, registry_of, rules_of, sink_of, subject_of, tick_schema_of
 from stockstream.agents import candles as candle_agent
 from stockstream.agents.dead_letters import DeadLetters
@@ -30,7 +31,7 @@ from stockstream.codecs.whole import WholeCandleDecoder, WholeTickDecoder
 from stockstream.core.latest import is_as_late
 from stockstream.core.rules import CandleRules
 from stockstream.errors import SettingsError, StockstreamError, TopicMismatch, Unreachable
-from stockstream.faust_app import faust_app
+from stockstream.faust_app import faust_app, serve_impatiently
 from stockstream.ingestion import Ingestion
 from stockstream.logs import Repeats
 from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, Candle, Latest
@@ -156,6 +157,8 @@ class Runtime:
         self.app.add_dependency(self.live)
         self.app.task(self.ingestion.start)
         self.persister = self._persister(topics, rules, dead_letters)
+        self.keys = keys_of(settings)
+        self.guard = guard_of(settings, self.keys, _now_ms)
         self._serve(topics)
 
     @property
@@ -182,6 +185,7 @@ class Runtime:
         self._claimed = claim(conf.datadir)
         if conf.web_enabled:
             await check_port(conf.web_bind, conf.web_port)
+            tell_who_may_read(self.settings, self.keys)
         self.ingestion.tell_missing_keys()
         asking = asyncio.create_task(self._ask_for_keys())
         try:
@@ -287,13 +291,14 @@ class Runtime:
             live=self.live,
             sink=self.sink,
             tables=views,
-            subscriptions=SubscriptionViews(
-                self.ingestion.subscriptions,
-                lambda symbol: source_of(symbol).name,
-                None if self.settings.api_key is None else self.settings.api_key.get_secret_value(),
-            ),
+            subscriptions=SubscriptionViews(self.ingestion.subscriptions, lambda symbol: source_of(symbol).name),
             gaps=self.ingestion.gaps,
-            checks=[self._check_tables, lambda: live_view_check(self.live), self._check_sink],
+            checks=[
+                self._check_tables,
+                lambda: live_view_check(self.live),
+                self._check_sink,
+                lambda: check_keys(self.keys),
+            ],
             now_ms=_now_ms,
             metrics=[
                 Counted("dead_letters", "Records put away, by reason.", "reason", self._letters_by_reason),
@@ -307,8 +312,11 @@ class Runtime:
                     ("state", "cause"),
                     self._gaps,
                 ),
+                Counted("http_refused", "Requests that were refused, by reason.", "reason", lambda: self.guard.refused),
             ],
+            guard=self.guard,
         )
+        serve_impatiently(self.app)
 
     def _letters_by_reason(self) -> dict[str, int]:
         return {reason: self.dead_letters.counts[reason] for reason in sorted({*LETTERED, REFUSED})}

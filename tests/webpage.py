@@ -16,6 +16,8 @@ from stockstream.errors import BadMessage
 from stockstream.models import Candle, Latest
 from stockstream.sinks.memory import MemorySink
 from stockstream.testing.process import HOST, free_ports
+from stockstream.web.guard import Guard
+from stockstream.web.keys import ApiKeys
 from stockstream.web.live import LiveView
 from stockstream.web.routes import install
 
@@ -32,12 +34,13 @@ class Site:
         self.url = f"http://{HOST}:{self.port}/"
         self.sink = MemorySink()
         self.live = live_view()
+        self.guard = Guard(ApiKeys(), now_ms=now_ms)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
         self.live = live_view()
         app = web.Application()
-        install(app, live=self.live, sink=self.sink, tables=None, checks=[], now_ms=now_ms)
+        install(app, live=self.live, sink=self.sink, tables=None, checks=[], now_ms=now_ms, guard=self.guard)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, HOST, self.port).start()

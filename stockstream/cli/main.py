@@ -17,6 +17,7 @@ from stockstream.loading import loading
 from stockstream.logs import Repeats
 
 COMMANDS = (
+    "api-key",
     "calendar",
     "candles",
     "compare",

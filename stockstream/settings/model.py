@@ -39,8 +39,10 @@ from stockstream.settings.types import (
     LingerMs,
     LogLevel,
     Name,
+    NetworkTexts,
     Port,
     Prefix,
+    ReadsOpen,
     RegistryUrl,
     SaslMechanism,
     Seconds,
@@ -51,6 +53,8 @@ from stockstream.settings.types import (
     Symbols,
     TickSchema,
     Topics,
+    UrlBytes,
+    is_loopback,
 )
 
 OWN_TOPICS = {"candles", "latest", "subscriptions", "connections", "dead-letters", "gaps"}
@@ -75,7 +79,7 @@ class Settings(BaseSettings):
     kafka_ssl_cert_file: Path | None = None
     kafka_ssl_key_file: Path | None = None
     kafka_ssl_key_password: SecretStr | None = None
-    schema_registry_url: RegistryUrl = Field(default="http://localhost:8081", repr=False)
+    schema_registry_url: RegistryUrl = "http://localhost:8081"
     schema_registry_username: str | None = None
     schema_registry_password: SecretStr | None = None
     schema_registry_ca_file: Path | None = None
@@ -97,6 +101,8 @@ class Settings(BaseSettings):
     producer_buffer_ticks: Count = 50_000
     producer_shed_after_s: SecondsOrNone = 30.0
     api_key: SecretStr | None = None
+    api_keys_file: Path | None = None
+    reads_open: ReadsOpen = "auto"
     finnhub_api_token: SecretStr | None = None
     finnhub_symbols: Count = 50
     finnhub_url: FeedUrl | None = None
@@ -105,7 +111,7 @@ class Settings(BaseSettings):
     ssi_url: HttpUrl | None = None
     ssi_api_url: HttpUrl | None = None
     calendars: CalendarFolder | None = None
-    clickhouse_url: ClickHouseUrl = Field(default="http://localhost:8123", repr=False)
+    clickhouse_url: ClickHouseUrl = "http://localhost:8123"
     clickhouse_database: Database = "stockstream"
     clickhouse_user: str | None = None
     clickhouse_password: SecretStr | None = None
@@ -117,6 +123,15 @@ class Settings(BaseSettings):
     data_dir: Path = Path("./stockstream-data")
     web_host: Host = "127.0.0.1"
     web_port: Port = 6066
+    web_trusted_proxies: NetworkTexts = ()
+    web_max_body_bytes: Count = 65_536
+    web_max_url_bytes: UrlBytes = 4096
+    web_max_streams: Count = 200
+    web_max_streams_per_client: Count = 50
+    web_max_requests: Count = 128
+    web_max_requests_per_client: Count = 64
+    web_changes_per_minute: Count = 600
+    web_failed_keys_per_minute: Count = 30
     accepted_lateness_s: CountOrNone = 900
     future_tolerance_s: CountOrNone = 60
     close_delay_s: SecondsOrNone = 5.0
@@ -198,6 +213,11 @@ class Settings(BaseSettings):
         return float(getattr(self, f"{source}_ticker_interval_s", 0.0))
 
     @property
+    def reads_are_open(self) -> bool:
+        """Whether whoever reaches the HTTP side may read there."""
+        return self.reads_open == "true" or (self.reads_open == "auto" and is_loopback(self.web_host))
+
+    @property
     def clickhouse_login_url(self) -> str:
         """``clickhouse_url`` with the user and password in it, for clients that take one URL."""
         if self.clickhouse_user is None:
@@ -207,9 +227,12 @@ class Settings(BaseSettings):
         parts = urlsplit(self.clickhouse_url)
         return parts._replace(netloc=f"{login}@{parts.netloc}").geturl()
 
-    def masked(self) -> dict[str, object]:
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return [(name, of["value"]) for name, of in self.masked().items()]
+
+    def masked(self) -> dict[str, dict[str, object]]:
         """Each setting as ``{"value", "source", "variable"}`` fit to be printed: secrets as ``***``."""
-        shown: dict[str, object] = {}
+        shown: dict[str, dict[str, object]] = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, SecretStr):
@@ -251,7 +274,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 "schema_registry_username is set, and schema_registry_url names a user too: keep one of them"
             )
-        return self._agree_on_sasl()._agree_on_tls()
+        return self._agree_on_keys()._agree_on_sasl()._agree_on_tls()
+
+    def _agree_on_keys(self) -> Self:
+        key = None if self.api_key is None else self.api_key.get_secret_value()
+        if key is not None and not key.strip():
+            raise ValueError("api_key is empty: stockstream api-key makes keys")
+        if "sha256:" in (key or ""):  # whoever sees the hash would have the key
+            raise ValueError("api_key is a line of a file of keys: name that file in api_keys_file")
+        return self
 
     def _agree_on_sasl(self) -> Self:
         sasl = (self.kafka_sasl_mechanism, self.kafka_sasl_username, self.kafka_sasl_password)
@@ -309,4 +340,5 @@ def _told(error: ValidationError, origins: Mapping[str, str], given: Mapping[str
 
 
 def _without_password(url: str) -> str:
-    return re.sub(r"(//[^/@:]*:).*@", r"\1***@", url)
+    without = re.sub(r"(//[^/@:]*:).*@", r"\1***@", url)
+    return re.sub(r"([?&][^=&]*(?:token|key|secret|password)[^=&]*=)[^&'\"]*", r"\1***", without, flags=re.IGNORECASE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -94,6 +95,26 @@ def _number_or_lower(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isdecimal() else _lower(value)
 
 
+def _network(text: str) -> str:
+    try:
+        ip_network(text, strict=False)
+    except ValueError as error:
+        raise ValueError("must be addresses or networks by comma, such as 10.0.0.0/8,192.168.1.7") from error
+    return text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there; False for names other than ``localhost``."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _choice(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else _lower(value)
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -109,6 +130,9 @@ SimUrl = Annotated[str, AfterValidator(_sim_url)]
 HttpUrl = Annotated[str, _url("http", "https")]
 RegistryUrl = HttpUrl
 ClickHouseUrl = Annotated[str, _url("http", "https", "chdb")]
+ReadsOpen = Annotated[Literal["auto", "true", "false"], BeforeValidator(_choice)]
+NetworkTexts = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_split)]
+UrlBytes = Annotated[int, Field(ge=256, le=8000)]  # a line of a request has at most 8190 for aiohttp
 SecurityProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)]
 SaslMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(_upper)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]

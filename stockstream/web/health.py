@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from stockstream.web.guard import may_read
 from stockstream.web.live import LiveView
 
 
@@ -30,15 +31,21 @@ class Health:
         """200 as long as the event loop runs."""
         return web.json_response({"status": "alive"})
 
-    async def ready(self, _request: web.Request) -> web.Response:
-        """200 ``ready`` or ``degraded``, or 503 ``unready``; every check with its state and what is wrong."""
+    async def ready(self, request: web.Request) -> web.Response:
+        """200 ``ready`` or ``degraded``, or 503 ``unready``; every check with its state and what is wrong.
+
+        The latter, which names servers, only for who may read.
+        """
         checks = [check() for check in self._checks]
         unready = any(check.required and not check.ok for check in checks)
         status = "unready" if unready else "ready" if all(check.ok for check in checks) else "degraded"
         return web.json_response(
             {
                 "status": status,
-                "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks],
+                "checks": [
+                    {"name": check.name, "ok": check.ok, "detail": check.detail if may_read(request) else ""}
+                    for check in checks
+                ],
             },
             status=503 if unready else 200,
         )

@@ -7,6 +7,8 @@ from typing import Any
 from stockstream.core.interval import INTERVALS_MS, SESSIONS
 from stockstream.models.gap import GAP_STATES
 from stockstream.web.candles import DEFAULT_LIMIT, FILLS, MAX_LIMIT
+from stockstream.web.guard import OPEN_PATHS
+from stockstream.web.keys import READ, SUBSCRIPTIONS_WRITE
 from stockstream.web.schemas import SCHEMAS, ref
 from stockstream.web.stream import MAX_SYMBOLS
 
@@ -38,12 +40,26 @@ def _get(summary: str, answer: Json, *errors: int, parameters: list[Json] | None
 
 
 def _change(summary: str, answers: Json) -> Json:
-    """An operation that needs the API key."""
+    """An operation that needs an API key wherever the worker listens."""
     return {
         "summary": summary,
-        "description": "Needs the API key, as `Authorization: Bearer …` or `X-API-Key`.",
+        "description": f"Needs an API key with the scope `{SUBSCRIPTIONS_WRITE}`, and has a rate.",
         "parameters": [_SYMBOL],
-        "responses": {**answers, **_problems(400, 401, 403, 503)},
+        "security": _security(SUBSCRIPTIONS_WRITE),
+        "responses": {**answers, **_problems(400, 401, 403, 411, 413, 429, 503)},
+    }
+
+
+def _security(scope: str) -> list[Json]:
+    return [{"bearer": [scope]}, {"header": [scope]}]
+
+
+def _read(operation: Json) -> Json:
+    """An operation that needs a key where reads are not open."""
+    return {
+        **operation,
+        "security": [{}, *_security(READ)],
+        "responses": {**operation["responses"], **_problems(401, 403, 429, 503)},
     }
 
 
@@ -171,6 +187,7 @@ PATHS: Json = {
     "/health/ready": {
         "get": {
             "summary": "Whether the worker serves, check by check",
+            "description": "What is wrong, only for who may read.",
             "responses": {
                 "200": _answer("Ready, or degraded.", ref("Readiness")),
                 "503": _answer("Unready.", ref("Readiness")),
@@ -200,17 +217,27 @@ def _problem(description: str) -> Json:
 
 def document() -> Json:
     """The OpenAPI document."""
+    paths = {
+        path: operations if path in OPEN_PATHS else operations | {"get": _read(operations["get"])}
+        for path, operations in PATHS.items()
+    }
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "stockstream",
             "version": "1",
             "description": "Candles and prices, live and stored. Times are RFC 3339 in UTC, each with a twin in epoch "
-            "milliseconds (`_ms`). Versions are text, since they exceed what a JSON number holds.",
+            "milliseconds (`_ms`). Versions are text, since they exceed what a JSON number holds. Changes need an API "
+            "key, as `Authorization: Bearer …` or `X-API-Key`; so do reads, unless the worker listens on loopback "
+            "alone or its settings open them. How many requests and streams a client may have open is limited.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": PATHS,
+        "paths": paths,
         "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
             "parameters": {
                 "symbol": {
                     "name": "symbol",
@@ -223,9 +250,14 @@ def document() -> Json:
             },
             "responses": {
                 "400": _problem("The request cannot be read; `detail` says why."),
-                "401": _problem("The API key is missing or wrong."),
-                "403": _problem("This worker takes no changes."),
+                "401": _problem(
+                    "The API key is missing, not known, or has expired; `WWW-Authenticate` says what is needed."
+                ),
+                "403": _problem("The API key lacks the scope, or there is none that has it; `detail` says what to do."),
                 "404": _problem("Nothing is known of it."),
+                "411": _problem("A body without `Content-Length`."),
+                "413": _problem("The body is too great."),
+                "429": _problem("Too much from this address; `Retry-After` says when to try again."),
                 "503": _problem("Not now; `Retry-After` says when to try again."),
             },
             "schemas": SCHEMAS,

@@ -1,4 +1,4 @@
-"""Where the read-only HTTP side is put onto an aiohttp application."""
+"""Where the HTTP side is put onto an aiohttp application."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from stockstream.tables.gaps import GapLedger
 from stockstream.web.candles import Candles
 from stockstream.web.docs import Documents
 from stockstream.web.gaps import Gaps
+from stockstream.web.guard import Guard
 from stockstream.web.health import Check, Health
+from stockstream.web.keys import ApiKeys
 from stockstream.web.latest import LatestPrices
 from stockstream.web.live import LiveView
 from stockstream.web.metrics import Counted, Gauged, Metrics
@@ -33,13 +35,16 @@ def install(
     checks: Sequence[Callable[[], Check]],
     now_ms: Callable[[], int],
     metrics: Sequence[Counted | Gauged] = (),
+    guard: Guard | None = None,
 ) -> None:
     """Add the routes, the problem answers and the common headers to ``web_app``, before its server starts.
 
     The application may be Faust's ``app.web.web_app``. ``sink`` is None where candles are not stored, ``tables``
-    where there are none; ``now_ms`` is the wall clock in epoch ms.
+    where there are none; ``now_ms`` is the wall clock in epoch ms. Without a ``guard`` everybody may read, and nobody
+    may change anything. It stands before every route, those that are Faust's too.
     """
-    web_app.middlewares.insert(0, problems)
+    guard = guard or Guard(ApiKeys(), now_ms=now_ms)
+    web_app.middlewares[:0] = [problems, guard.middleware]
     web_app.on_response_prepare.append(set_headers)
     latest, candles, health = LatestPrices(live, now_ms), Candles(live, sink), Health(checks)
     stream, documents, page = Stream(live, now_ms), Documents(), Page()

@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 PARAMETERS = ("symbols", "interval", "session", "latest")
 ALL = "*"
 MAX_SYMBOLS = 50
-MAX_CLIENTS = 200
 RETRY_MS = 1000
 _PIECE_BYTES = 65_536
 
@@ -80,7 +79,7 @@ class Stream:
     """Answers from the live view: what it knows now, then what it takes in.
 
     A silent connection gets a comment every ``heartbeat_s``; one that takes less than 64 KiB of what waits for it in
-    ``write_timeout_s`` is cut off. Beyond ``max_clients`` open ones the answer is 503.
+    ``write_timeout_s`` is cut off. How many there may be is not decided here.
     """
 
     def __init__(
@@ -88,13 +87,11 @@ class Stream:
         live: LiveView,
         now_ms: Callable[[], int],
         *,
-        max_clients: int = MAX_CLIENTS,
         heartbeat_s: float = 15.0,
         write_timeout_s: float = 10.0,
     ) -> None:
         self._live = live
         self._now_ms = now_ms
-        self._max_clients = max_clients
         self._heartbeat_s = heartbeat_s
         self._write_timeout_s = write_timeout_s
 
@@ -102,9 +99,10 @@ class Stream:
         """Events ``snapshot``, ``latest``, ``candle`` and ``removed`` until the client or the worker goes."""
         asked = StreamQuery.parse(request.query)
         hub = self._live.hub
-        if len(hub) >= self._max_clients or hub.closed:
-            why = "this worker is stopping" if hub.closed else f"{self._max_clients} clients follow it already"
-            raise web.HTTPServiceUnavailable(text=f"{why}; try again in 5 s", headers={"Retry-After": "5"})
+        if hub.closed:
+            raise web.HTTPServiceUnavailable(
+                text="this worker is stopping; try again in 5 s", headers={"Retry-After": "5"}
+            )
         with hub.subscribe(asked.wants, request.headers.get("Last-Event-ID")) as subscription:
             response = web.StreamResponse(headers=_HEADERS)
             await response.prepare(request)

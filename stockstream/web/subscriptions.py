@@ -1,8 +1,7 @@
-"""``/subscriptions``: what is watched, and with the API key, changing it."""
+"""``/subscriptions``: what is watched, and changing it."""
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 from typing import Any
 
@@ -15,13 +14,12 @@ from stockstream.web.times import stamp
 
 
 class SubscriptionViews:
-    """Reads are open, writes need ``Authorization: Bearer`` (or ``X-API-Key``) with the worker's key."""
+    """Answers to whoever asks: who may is decided before (`web.guard`)."""
 
-    def __init__(self, subscriptions: Subscriptions, source_of: Callable[[str], str], api_key: str | None) -> None:
-        """``source_of`` tells which source a symbol belongs to; without ``api_key`` nothing can be changed."""
+    def __init__(self, subscriptions: Subscriptions, source_of: Callable[[str], str]) -> None:
+        """``source_of`` tells which source a symbol belongs to."""
         self._subscriptions = subscriptions
         self._source_of = source_of
-        self._api_key = api_key
 
     async def list_all(self, _request: web.Request) -> web.Response:
         """Every subscription, by symbol."""
@@ -39,9 +37,6 @@ class SubscriptionViews:
     async def put(self, request: web.Request) -> web.Response:
         """Watch a symbol: 201 if it was not watched before."""
         symbol = check_symbol(request.match_info["symbol"])
-        refused = self._refused(request)
-        if refused is not None:
-            return refused
         known = symbol in self._subscriptions.watched
         (subscription,) = await self._subscriptions.add([symbol], self._source_of(symbol), "api")
         return web.json_response(_json(subscription), status=200 if known else 201)
@@ -49,28 +44,9 @@ class SubscriptionViews:
     async def delete(self, request: web.Request) -> web.Response:
         """Watch a symbol no longer."""
         symbol = check_symbol(request.match_info["symbol"])
-        refused = self._refused(request)
-        if refused is not None:
-            return refused
         if not await self._subscriptions.remove(symbol):
             return problem(request, 404, f"{symbol} is not watched")
         return web.Response(status=204)
-
-    def _refused(self, request: web.Request) -> web.Response | None:
-        if self._api_key is None:
-            return problem(
-                request, 403, "this worker takes no changes: set STOCKSTREAM_API_KEY (or …_FILE) to allow them"
-            )
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        given = token if scheme.lower() == "bearer" else request.headers.get("X-API-Key", "")
-        if hmac.compare_digest(given.strip().encode(), self._api_key.encode()):
-            return None
-        return problem(
-            request,
-            401,
-            "changes need the API key: send it as 'Authorization: Bearer …'",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
 
 
 def _json(subscription: Subscription) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from stockstream.broker.transport import owner_url
 from stockstream.errors import InvalidInput, PartitionMoved
 from stockstream.models import Candle, Latest, check_symbol
 from stockstream.web.candles import candle_json
+from stockstream.web.guard import credentials_of
 from stockstream.web.latest import latest_json
 from stockstream.web.problem import problem
 
@@ -100,8 +101,9 @@ class TableViews:
         url = owner.join(request.rel_url)
         timeout = aiohttp.ClientTimeout(total=_FORWARD_TIMEOUT_S)
         try:
+            headers = {"X-Stockstream-Forwarded": "1", **credentials_of(request)}
             async with self._app.http_client.get(
-                url, headers={"X-Stockstream-Forwarded": "1"}, timeout=timeout
+                url, headers=headers, timeout=timeout, allow_redirects=False
             ) as answer:
                 headers = {key: answer.headers[key] for key in ("Retry-After",) if key in answer.headers}
                 return web.Response(

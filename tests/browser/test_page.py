@@ -17,6 +17,9 @@ from webpage import Site, candle, latest, legend_shows, now_ms, put_market, row
 from stockstream.core.interval import MINUTE_MS
 from stockstream.errors import SinkUnreachable
 from stockstream.testing.wait import wait_until_async
+from stockstream.web.guard import Guard
+from stockstream.web.keys import READ, ApiKeys, make_key
+from stockstream.web.limits import Slots
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -162,11 +165,42 @@ async def test_a_server_that_is_full_is_asked_again(
     history: Site, open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as full:
-        full.setattr(type(history.live.hub), "__len__", lambda _hub: 1000)
+        full.setattr(history.guard, "_streams", Slots(0, 1))
         page = (await open_page(history.url)).page
         await expect(page.locator("#connection")).to_have_text("Reconnecting")
     await expect(page.locator("#connection")).to_have_text("Live")
     await expect(row(page, "AAPL")).to_be_visible()
+
+
+async def test_where_readers_need_a_key_the_page_asks_for_it_and_keeps_it_out_of_addresses(
+    site: Site, open_page: Open
+) -> None:
+    secret, key = make_key("desk", [READ])
+    await site.stop()
+    site.guard = Guard(ApiKeys([key]), reads_are_open=False, now_ms=now_ms)
+    await site.start()
+    await site.sink.insert_candles([candle(SYMBOL, START_MS, close=11.0)])
+    site.put(latest(SYMBOL, 16.0))
+    seen = await open_page(site.url + ADDRESS)
+    page, dialog = seen.page, seen.page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("this needs an API key with the scope read")
+    await expect(page.locator("#connection")).to_have_text("No access")
+    await page.get_by_label("API key", exact=True).and_(page.locator("input")).fill("a guess")
+    await page.keyboard.press("Enter")
+    await expect(dialog).to_contain_text("the API key is not known here")
+    assert await page.evaluate("sessionStorage.length") == 0
+
+    await page.locator("#key-secret").fill(f" {secret} ")
+    await page.get_by_role("button", name="Show prices").click()
+    await expect(dialog).to_be_hidden()
+    await expect(page.locator("#connection")).to_have_text("Live")
+    await expect(row(page, SYMBOL)).to_contain_text("16.00")
+    await expect(page.locator("#range")).to_contain_text("1 candle")
+    await page.reload()
+    await expect(page.locator("#connection")).to_have_text("Live")
+    assert all(secret not in url for url in seen.requests)
+    assert await page.evaluate("localStorage.length + document.cookie.length") == 0
+    assert not [error for error in seen.errors if "401" not in error]
 
 
 async def test_history_is_asked_for_again_when_the_storage_is_back(

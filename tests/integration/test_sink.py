@@ -23,6 +23,7 @@ from whole import tick_block
 
 from stockstream.errors import SinkRefused, SinkUnreachable
 from stockstream.models import Tick, Verdict
+from stockstream.sinks.archive import TickArchive
 from stockstream.sinks.clickhouse import ClickHouseSink
 from stockstream.sinks.contract import ArchivedTick
 from stockstream.sinks.migrations import migrate, migrations
@@ -163,6 +164,28 @@ async def reads_are_bounded(sink: ClickHouseSink, client: Client, database: str)
     assert await sink.candles("x' OR '1'='1", "1m", None, None, 5) == []
 
 
+async def hostile_values_are_only_values(sink: ClickHouseSink, client: Client, database: str) -> None:
+    await sink.start()
+    texts = [
+        f"'; DROP TABLE {database}.ticks; --", "x' OR '1'='1", "x\\' OR 1=1 --", "` OR 1=1 --", "{symbol:String}",
+        "%(symbol)s", "a\tb\nc\\", "”‘\u2028",
+    ]  # fmt: skip
+    await sink.insert_candles([candle(n, symbol=text) for n, text in enumerate(texts)])
+    await sink.insert_ticks([archived(n, symbol=text, source=text, cause=text) for n, text in enumerate(texts)])
+    for number, text in enumerate(texts):
+        assert await all_candles(sink, text) == [candle(number, symbol=text)]
+        assert await sink.candles("BINANCE:BTCUSDT", text, None, None, 5, session=text) == []
+        archive = TickArchive(
+            sink, from_ms=T0_MS, until_ms=T0_MS + MINUTE_MS, topics=["crypto-prices"], symbols=[text], source=text
+        )
+        await archive._open()  # as its `async with` does, which would close the sink too
+        assert [(tick.symbol, tick.cause) async for tick in archive] == [(text, text)]
+        archive._given["topics"] = [text]
+        await archive._open()
+        assert (archive.rows, await archive.before()) == (0, [])
+    assert client.query(f"SELECT count() FROM {database}.ticks").result_rows == [(len(texts),)]
+
+
 async def many_months_fit_one_insert(sink: ClickHouseSink, client: Client, database: str) -> None:
     await sink.start()
     step = 31 * 24 * 60
@@ -243,6 +266,7 @@ CHECKS: list[Check] = [
     a_tick_of_another_epoch_is_another_tick,
     ticks_archived_before_there_were_epochs_stay,
     reads_are_bounded,
+    hostile_values_are_only_values,
     many_months_fit_one_insert,
     retention_follows_the_setting,
     rows_that_do_not_fit_are_refused,

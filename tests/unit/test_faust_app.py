@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth, server_list
 from pydantic import SecretStr
 
+from stockstream import faust_app as faust_app_module
 from stockstream.adapters import connection_of
 from stockstream.broker.connection import Connection
-from stockstream.faust_app import MAX_WAITING_ANSWERS, credentials_of, faust_app
+from stockstream.faust_app import MAX_WAITING_ANSWERS, credentials_of, faust_app, serve_impatiently
 from stockstream.settings import Settings
+from stockstream.testing.process import free_ports
 
 SASL: dict[str, Any] = {"kafka_sasl_username": "app", "kafka_sasl_password": SecretStr("hidden")}
 EQUAL = ("security_protocol", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password")
@@ -53,6 +56,20 @@ def test_every_setting_reaches_faust(tmp_path: Path) -> None:
     assert conf.table_standby_replicas == 2
     assert (conf.web_bind, conf.web_port, str(conf.canonical_url)) == ("127.0.0.2", 7070, "http://127.0.0.2:7070")
     assert conf.broker_credentials is None
+
+
+async def test_connections_that_come_to_no_request_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faust_app_module, "_IDLE_S", 0.3)
+    app = app_of(web_host="127.0.0.1", web_port=free_ports(1)[0])
+    serve_impatiently(app)
+    await app.web.start_server()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.conf.web_port)
+        writer.write(b"GET /latest HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+    finally:
+        await app.web.stop_server()
 
 
 def test_a_request_may_take_longer_than_the_session_which_faust_demands() -> None:

@@ -1,8 +1,8 @@
 """A new version of a library may change without a word what we override or count on.
 
 That is so in `broker/transport.py`, `broker/client_thread.py` and `broker/stores.py` (Faust, aiokafka, rocksdict),
-`broker/recovery.py` (Faust), `broker/lean_fetch.py`, `broker/coordination.py`, `broker/lease.py`, `broker/leaving.py`
-and `broker/link.py` (aiokafka), and `sources/stream.py` (websockets).
+`broker/recovery.py` and `faust_app.py` (Faust), `broker/lean_fetch.py`, `broker/coordination.py`, `broker/lease.py`,
+`broker/leaving.py` and `broker/link.py` (aiokafka), and `sources/stream.py` (websockets).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ GROUP = "aiokafka.consumer.group_coordinator:GroupCoordinator."
 FETCHER = "aiokafka.consumer.fetcher:"
 ACCUMULATOR = "aiokafka.producer.message_accumulator:"
 CONNECTION = "aiokafka.conn:AIOKafkaConnection."
+WEB = "faust.web.drivers.aiohttp:Web."
 SOCKET = "websockets.asyncio.connection:Connection."
 
 PINNED = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0.14.0", "websockets": "17.4"}
@@ -133,6 +134,8 @@ KNOWN = [
     (SOCKET + "connection_lost", "ed34a9b75ab3", "sources/stream.py: FrameStream.connection_lost"),
     (SOCKET + "recv", "23199c9dbd0d", "sources/stream.py: FrameStream.receive takes its place until then"),
     ("websockets.asyncio.client:ClientConnection.process_event", "047114e631b5", "sources/stream.py: response is set"),
+    (WEB + "__init__", "52b00c1bd653", "faust_app.py: serve_impatiently makes the runner anew"),
+    (WEB + "start_server", "b0c4f1049182", "faust_app.py: serve_impatiently"),
 ]
 
 

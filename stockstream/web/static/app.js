@@ -4,11 +4,12 @@ import { CandleChart } from "./chart.js";
 import { Feed } from "./feed.js";
 import * as format from "./format.js";
 import { Graph } from "./graph.js";
+import { KeyDialog } from "./key.js";
 import { render as renderLegend } from "./legend.js";
 import { WatchList, changeOf, venueOf } from "./watchlist.js";
 
 const $ = (id) => document.getElementById(id);
-const STATES = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting" };
+const STATES = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting", denied: "No access" };
 const INTERVALS = ["1m", "5m", "1d"];
 
 const selected = { symbol: "", interval: "1m", session: "regular", ...fromAddress() };
@@ -21,6 +22,7 @@ const chart = new CandleChart($("chart"), {
   onScroll: (isAway) => { $("newest").hidden = !isAway; },
 });
 const graph = new Graph(chart, { say, redraw: drawSoon });
+const keyDialog = new KeyDialog(() => select({}));
 const feed = new Feed({
   snapshot({ latest, candles }) {
     for (const each of latest) watch.put(each);
@@ -36,6 +38,7 @@ const feed = new Feed({
   },
   candle: (candle) => graph.put(candle),
   removed: ({ symbol }) => watch.remove(symbol),
+  denied: (why) => keyDialog.ask(why),
   state(name) {
     const element = $("connection");
     if (element.dataset.state === name) return;

@@ -1,5 +1,7 @@
 // Candles of the past, from /candles.
 
+import { headers } from "./key.js";
+
 export const PAGE = 500;
 
 export class NoHistory extends Error {}
@@ -10,7 +12,7 @@ export async function fetchCandles({ symbol, interval, session }, endMs, signal)
   if (endMs !== undefined) query.set("end", endMs);
   let answer;
   try {
-    answer = await fetch(`candles/${encodeURIComponent(symbol)}?${query}`, { signal });
+    answer = await fetch(`candles/${encodeURIComponent(symbol)}?${query}`, { headers: headers(), signal });
     if (answer.status === 404) return [];
     const body = await answer.json();
     if (answer.ok) return body.candles;

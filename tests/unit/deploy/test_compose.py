@@ -152,6 +152,13 @@ def test_the_worker_logs_in_to_clickhouse(compose: dict[str, Any], tmp_path: Pat
     assert Settings.load(given, tmp_path).clickhouse_login_url == "http://stockstream:p%40ss@clickhouse:8123"
 
 
+def test_who_reaches_the_published_port_may_read_by_choice(compose: dict[str, Any]) -> None:
+    worker = compose["services"]["worker"]
+    assert worker["environment"]["STOCKSTREAM_READS_OPEN"] == "true"
+    assert all(port.startswith("127.0.0.1:") for port in worker["ports"])
+    assert Settings(web_host="0.0.0.0").reads_are_open is False  # noqa: S104 - what the image alone would do
+
+
 def test_urls_name_services_and_their_ports(compose: dict[str, Any]) -> None:
     container_ports = {"registry": "8080", "clickhouse": "8123"}
     for name, service in ours(compose).items():

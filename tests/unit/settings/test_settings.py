@@ -185,6 +185,11 @@ def test_kubernetes_links_and_test_switches_are_ignored() -> None:
         ("SCHEMA_REGISTRY_URL", "localhost:8081", "http://"),
         ("SCHEMA_REGISTRY_URL", "http://host:99999", "Port out of range"),
         ("CLICKHOUSE_URL", "chdb://", "chdb://"),
+        ("STOCKSTREAM_READS_OPEN", "perhaps", "'auto', 'true' or 'false'"),
+        ("STOCKSTREAM_WEB_TRUSTED_PROXIES", "proxy.inside", "10.0.0.0/8"),
+        ("STOCKSTREAM_WEB_MAX_URL_BYTES", "9000", "less than or equal to 8000"),
+        ("STOCKSTREAM_WEB_MAX_STREAMS", "0", "greater than or equal to 1"),
+        ("STOCKSTREAM_WEB_CHANGES_PER_MINUTE", "-1", "greater than or equal to 1"),
         ("SYMBOLS", "AAPL,VN 30", "'VN 30' is no symbol"),
     ],
 )
@@ -221,6 +226,8 @@ def test_a_malformed_value_in_the_file_names_the_file() -> None:
         ('kafka_ssl_key_file = "me.key"\nkafka_security_protocol = "SSL"', "without kafka_ssl_cert_file"),
         ('kafka_ssl_key_password = "x"', "without kafka_ssl_cert_file"),
         ('finnhub_url = "wss://ws.finnhub.io?token=hush"', "FINNHUB_API_TOKEN"),
+        ('api_key = " "', "api_key is empty"),
+        (f'api_key = "ci read sha256:{"0a" * 32}"', "name that file in api_keys_file"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(toml: str, said: str) -> None:
@@ -245,6 +252,30 @@ def test_secrets_are_never_shown() -> None:
         assert "hu/sh" not in text
         assert "hu%2fsh" not in text
     assert "db.test" in json.dumps(settings.masked())
+
+
+@pytest.mark.parametrize(
+    ("reads_open", "host", "are_open"),
+    [
+        ("auto", "127.0.0.1", True),
+        ("auto", "127.8.8.8", True),
+        ("auto", "::1", True),
+        ("auto", "LocalHost", True),
+        ("auto", "0.0.0.0", False),  # noqa: S104
+        ("auto", "::", False),
+        ("auto", "192.168.1.7", False),
+        ("auto", "worker-1.inside", False),
+        ("True", "0.0.0.0", True),  # noqa: S104
+        ("false", "127.0.0.1", False),
+    ],
+)
+def test_reads_are_open_on_loopback_or_by_choice(reads_open: str, host: str, are_open: bool) -> None:
+    settings = load({"STOCKSTREAM_READS_OPEN": reads_open, "STOCKSTREAM_WEB_HOST": host})
+    assert settings.reads_are_open is are_open
+
+
+def test_reads_open_may_be_a_word_of_toml() -> None:
+    assert load(toml="reads_open = false").reads_are_open is False
 
 
 @pytest.mark.parametrize("name", ["FINNHUB_API_TOKEN", "SSI_CONSUMER_ID", "SSI_CONSUMER_SECRET"])

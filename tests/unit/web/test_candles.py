@@ -149,7 +149,7 @@ async def test_symbols_with_signs_are_found_by_their_encoded_path(
         ("limit=10001", "1 to 10000"),
         ("limit=-1", "1 to 10000"),
         ("limit=ten", "1 to 10000"),
-        ("limit=" + "9" * 5000, "1 to 10000"),
+        ("limit=" + "9" * 4000, "1 to 10000"),
         ("limit=%C2%B2", "1 to 10000"),
         ("fill=next", "none, previous"),
         ("session=night", "regular, extended"),

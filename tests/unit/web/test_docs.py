@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient
 
 from stockstream.models import Candle, Latest, Subscription
 from stockstream.models.gap import Gap
+from stockstream.web.guard import OPEN_PATHS
 from stockstream.web.live import LiveView
 from stockstream.web.openapi import document
 from stockstream.web.routes import install
@@ -36,7 +37,7 @@ def app(live: LiveView, now_ms: Callable[[], int]) -> web.Application:
         live=live,
         sink=None,
         tables=Tables(),  # type: ignore[arg-type]
-        subscriptions=SubscriptionViews(Watched(), lambda symbol: "yahoo", "a key"),  # type: ignore[arg-type]
+        subscriptions=SubscriptionViews(Watched(), lambda symbol: "yahoo"),  # type: ignore[arg-type]
         gaps=SimpleNamespace(follower=SimpleNamespace(ready=True), gaps=lambda symbol: [GAP]),  # type: ignore[arg-type]
         checks=[],
         now_ms=now_ms,
@@ -78,8 +79,24 @@ def test_every_reference_leads_somewhere_and_every_part_is_used() -> None:
         for name in reference.removeprefix("#/").split("/"):
             found = found[name]
     streamed = {"#/components/schemas/SnapshotEvent", "#/components/schemas/CandleEvent"}
-    parts = {f"#/components/{kind}/{name}" for kind, named in whole["components"].items() for name in named}
+    components = dict(whole["components"])
+    schemes = components.pop("securitySchemes")
+    parts = {f"#/components/{kind}/{name}" for kind, named in components.items() for name in named}
     assert parts - used == streamed
+    operations = [each for operations in whole["paths"].values() for each in operations.values()]
+    assert {name for each in operations for way in each.get("security", ()) for name in way} == schemes.keys()
+
+
+def test_it_says_what_needs_which_scope() -> None:
+    for path, operations in document()["paths"].items():
+        for method, operation in operations.items():
+            ways = operation.get("security", [])
+            if path in OPEN_PATHS:
+                assert ways == [], path
+            elif method == "get":
+                assert ways == [{}, {"bearer": ["read"]}, {"header": ["read"]}], path
+            else:
+                assert ways == [{"bearer": ["subscriptions:write"]}, {"header": ["subscriptions:write"]}], path
 
 
 def test_every_path_parameter_is_described() -> None:

@@ -7,6 +7,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from stockstream.models import Latest
+from stockstream.web.guard import OPEN_PATHS, Guard
+from stockstream.web.keys import READ, ApiKeys, key_of
 from stockstream.web.live import LiveView
 from stockstream.web.routes import install
 
@@ -39,6 +41,21 @@ async def test_on_fausts_own_application_both_kinds_of_routes_answer(
     assert (page.status, page.content_type) == (404, "application/json")
     missing = await client.get("/nowhere")
     assert (missing.status, missing.content_type) == (404, "application/problem+json")
+
+
+async def test_fausts_own_routes_are_guarded_too(
+    live: LiveView, now_ms: Callable[[], int], serve: Callable[[web.Application], Awaitable[Client]]
+) -> None:
+    app = faust.App("routes", broker="kafka://127.0.0.1:9", store="memory://", web_tables_enabled=True)
+    guard = Guard(ApiKeys([key_of("secret", "reader", [READ])]), reads_are_open=False, now_ms=now_ms)
+    install(app.web.web_app, live=live, sink=None, tables=None, checks=[], now_ms=now_ms, guard=guard)
+    app.web.init_server()
+    paths = {route.resource.canonical for route in app.web.web_app.router.routes() if route.resource is not None}
+    assert "/table/" in paths
+    client = await serve(app.web.web_app)
+    for path in (path for path in paths - OPEN_PATHS if "{" not in path):
+        assert (await client.get(path)).status == 401, path
+    assert (await client.get("/table/", headers={"Authorization": "Bearer secret"})).status == 200
 
 
 async def test_head_is_answered_without_a_body(

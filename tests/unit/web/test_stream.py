@@ -244,23 +244,6 @@ def serving(live: LiveView, stream: Stream) -> web.Application:
     return app
 
 
-async def test_more_clients_than_allowed_are_sent_away_until_one_goes(
-    live: LiveView, now_ms: Callable[[], int], serve: Serve, make_latest: Callable[..., Latest]
-) -> None:
-    client = await serve(serving(live, Stream(live, now_ms, max_clients=2)))
-    first, second = await client.get("/stream"), await client.get("/stream")
-    refused = await client.get("/stream")
-    assert (first.status, second.status, refused.status) == (200, 200, 503)
-    assert refused.headers["Retry-After"] == "5"
-    first.close()
-
-    async def is_free() -> bool:
-        live.recent.put_latest(make_latest(version=live.hub.number + 2))  # what is written finds that it has gone
-        return (await client.get("/stream")).status == 200
-
-    await wait_until_async(is_free, DEADLINE_S, "a place to be free")
-
-
 async def test_a_silent_stream_is_kept_alive(live: LiveView, now_ms: Callable[[], int], serve: Serve) -> None:
     client = await serve(serving(live, Stream(live, now_ms, heartbeat_s=0.02)))
     stream = Followed(await client.get("/stream"))
