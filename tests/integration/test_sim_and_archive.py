@@ -66,6 +66,7 @@ def test_three_lines_start_a_market_and_its_archive_replays_to_the_same_candles(
         return list(map(tuple, client.query(f"SELECT {what.format(database=database)}").result_rows))
 
     worker = system.start()
+    wait_until(lambda: client.command(f"EXISTS TABLE {system.id}.ticks"), 60, "the archive")
     wait_until(lambda: rows(TRADES)[0][0] >= ENOUGH, 120, "ticks in the archive")
     worker.stop()
     system.environment |= {"STOCKSTREAM_INGEST_ENABLED": "false", "STOCKSTREAM_TICK_TOPICS": "sim"}
