@@ -95,6 +95,7 @@ def test_a_worker_asks_for_keys_and_takes_new_ones_while_it_runs(system: System,
     told("PUT", "/subscriptions/WATCHED", None, 401)
     told("PUT", "/subscriptions/WATCHED", reader, 403)
     told("PUT", "/subscriptions/WATCHED", writer, 201)
+    wait_until(lambda: "WATCHED" in ask(worker, "GET", "/subscriptions", reader)[2], 30, "it to be watched")
     told("PUT", "/subscriptions/WATCHED", OF_THE_SETTINGS, 200)
     told("DELETE", "/subscriptions/WATCHED", writer, 204)
 
