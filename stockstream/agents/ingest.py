@@ -187,7 +187,7 @@ class Ingest(Service):
         runner = self._make_runner(connection, symbols)
         before = self._liveness.of(connection)
         if before is not None:
-            runner.inherit()
+            runner.coverage.inherit(symbols)
         task = asyncio.create_task(runner.run())
         self._held[connection] = _Held(runner, task, before)
         log.info("%s: opening for %d symbols", connection, len(symbols))
@@ -214,7 +214,7 @@ class Ingest(Service):
         if held.before is None or not status.connections:
             return
         if not held.effective_ms:
-            held.effective_ms = held.runner.effective_ms
+            held.effective_ms = status.since_ms + held.runner.coverage.effective_after_ms
         latest = self._liveness.of(connection)
         until_ms = held.before.until_ms
         if latest is not None and latest.worker == held.before.worker:
@@ -226,7 +226,7 @@ class Ingest(Service):
             log.warning("%s: taken over with a hole of %d ms", connection, held.effective_ms - until_ms)
             await self._emitters[connection.source].send(
                 [
-                    _hole(connection, symbol, until_ms - held.runner.latency_ms, held.effective_ms)
+                    _hole(connection, symbol, until_ms - held.runner.coverage.latency_ms, held.effective_ms)
                     for symbol in list(status.symbols)
                 ]
             )

@@ -42,7 +42,7 @@ class Coverage:
 
     def __init__(self, source: str, latency_ms: int = 0, effective_after_ms: int = 0) -> None:
         self._source = source
-        self._latency_ms, self._effective_after_ms = latency_ms, effective_after_ms
+        self.latency_ms, self.effective_after_ms = latency_ms, effective_after_ms
         self._covered: dict[str, int] = {}
         self._holes: dict[str, Hole] = {}
         self._inherited: set[str] = set()
@@ -57,7 +57,7 @@ class Coverage:
     def subscribed(self, symbols: Iterable[str], now_ms: int) -> list[Tick]:
         """Symbols were asked for at ``now_ms``: a ``start`` of each, or where there was a hole the ``gap``."""
         records: list[Tick] = []
-        until_ms = now_ms + self._effective_after_ms
+        until_ms = now_ms + self.effective_after_ms
         for symbol in symbols:
             hole = self._holes.pop(symbol, None)
             if hole is None:
@@ -70,7 +70,7 @@ class Coverage:
     def _began(self, symbol: str, now_ms: int, until_ms: int) -> list[Tick]:
         is_inherited = symbol in self._inherited
         self._inherited.discard(symbol)
-        since_ms = self._covered[symbol] = now_ms if is_inherited else now_ms - self._latency_ms
+        since_ms = self._covered[symbol] = now_ms if is_inherited else now_ms - self.latency_ms
         records = [Tick(symbol, since_ms, kind="start", producer_timestamp=now_ms, source=self._source)]
         minute_ms = (until_ms - 1) // MINUTE_MS * MINUTE_MS
         if since_ms < minute_ms and not is_inherited:  # as far as the start goes it is whole
@@ -91,7 +91,7 @@ class Coverage:
     def lost(self, heard_ms: int, cause: str) -> None:
         """The connection is gone, or was not made; all that came until ``heard_ms`` has been received."""
         for symbol, since_ms in self._covered.items():
-            self._holes[symbol] = Hole(max(since_ms, heard_ms - self._latency_ms))
+            self._holes[symbol] = Hole(max(since_ms, heard_ms - self.latency_ms))
         self._covered.clear()
         for hole in self._holes.values():
             hole.add(cause)

@@ -86,9 +86,7 @@ class ConnectionRunner:
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
         limits = feed.capabilities
         self._attempts = attempts or attempts_of(limits, steady_s, sleep)
-        self.latency_ms = round(1000 * limits.latency_s)
-        self._effective_after_ms = round(1000 * limits.effective_after_s)
-        self._coverage = Coverage(feed.name, self.latency_ms, self._effective_after_ms)
+        self.coverage = Coverage(feed.name, round(1000 * limits.latency_s), round(1000 * limits.effective_after_s))
         self._lines: list[Line] = []  # all that are open: the one in use, and the one that is to replace it
         self._line: Line | None = None
         self._turn = asyncio.Lock()  # control records and ticks must not overtake each other
@@ -112,7 +110,7 @@ class ConnectionRunner:
         self._intake = Intake(
             feed,
             self.status,
-            self._coverage,
+            self.coverage,
             self._name,
             on_answer=self._stream_if_ready,
             on_tick=self._watchdog.reassure,
@@ -124,15 +122,6 @@ class ConnectionRunner:
     def room(self) -> int:
         """How many more symbols the connection can take."""
         return self.feed.capabilities.symbols_per_connection - len(self.status.symbols)
-
-    @property
-    def effective_ms(self) -> int:
-        """Since when what is subscribed surely flows (epoch ms), while it is streaming."""
-        return self.status.since_ms + self._effective_after_ms
-
-    def inherit(self) -> None:
-        """Others have watched the symbols so far, and whoever calls this tells until when."""
-        self._coverage.inherit(self.status.symbols)
 
     async def run(self) -> None:
         """Keep the connection up until `stop`; raises only `EmitFailed`."""
@@ -188,7 +177,7 @@ class ConnectionRunner:
         """Unsubscribe symbols; what still arrives of them is not passed on."""
         async with self._turn:
             gone = [symbol for symbol in symbols if self.status.symbols.pop(symbol, None) is not None]
-            self._coverage.removed(gone)
+            self.coverage.removed(gone)
         if not gone:
             return
         for line in list(self._lines):
@@ -221,11 +210,11 @@ class ConnectionRunner:
         """What is to be said of the end of ``line``, or of an attempt that led to none."""
         fatal = fatal_reason(self.feed, error)
         if line is None:
-            self._coverage.lost(0, cause_of(error))
+            self.coverage.lost(0, cause_of(error))
             return _End(cause_of(error), fatal, pause_s=asked_wait_s(error))
         cause = line.verdict or cause_of(error)
         # Pongs prove that nothing was lost on the way, not that a silent venue had nothing to say.
-        self._coverage.lost(line.frame_ms if cause == "silent" else line.alive_ms, cause)
+        self.coverage.lost(line.frame_ms if cause == "silent" else line.alive_ms, cause)
         return _End(cause, line.fatal or fatal, self._steady_s() - line.opened_s)
 
     async def _connect(self) -> Socket:

@@ -13,6 +13,7 @@ from stockstream.agents.ingest import Ingest
 from stockstream.agents.liveness import Alive
 from stockstream.core.allocation import ConnectionId
 from stockstream.models import Subscription, Tick
+from stockstream.sources.coverage import Coverage
 from stockstream.sources.status import Status, SymbolStatus
 
 
@@ -27,24 +28,20 @@ class Emitter:
         return True
 
 
-EFFECTIVE_AFTER_MS = 300
+LATENCY_MS, EFFECTIVE_AFTER_MS = 40, 300
 
 
 class Runner:
-    latency_ms = 40
-
     def __init__(self, symbols: Sequence[str], on_stop: Callable[[], None]) -> None:
         self.on_stop = on_stop
-        self.is_inherited = False
+        self.coverage = Coverage("venue", LATENCY_MS, EFFECTIVE_AFTER_MS)
         self.status = Status("streaming", 1, symbols={symbol: SymbolStatus() for symbol in symbols})
         self._stopped = asyncio.Event()
 
-    def inherit(self) -> None:
-        self.is_inherited = True
-
     @property
-    def effective_ms(self) -> int:
-        return self.status.since_ms + EFFECTIVE_AFTER_MS
+    def is_inherited(self) -> bool:
+        """Asked of the first symbol, whose start is then neither earlier than it is nor followed by a hole."""
+        return [tick.event_time for tick in self.coverage.subscribed(["A"], 0)] == [0]
 
     async def run(self) -> None:
         await self._stopped.wait()
@@ -196,7 +193,7 @@ async def test_the_hole_of_a_worker_that_is_lost_is_told_once(scene: Scene) -> N
     for scene.now_ms in (9000, 13_000, 14_000):
         await scene.ingest._look()
     assert runner_of(scene, "yahoo/0").is_inherited
-    hole = "gap", 1000 - Runner.latency_ms, 8000 + EFFECTIVE_AFTER_MS
+    hole = "gap", 1000 - LATENCY_MS, 8000 + EFFECTIVE_AFTER_MS
     assert scene.emitter.told == [hole, hole]
     assert scene.known == {"yahoo/0": Alive("we", 14_000)}
 
