@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from aiokafka import ConsumerRecord
 
@@ -15,6 +16,9 @@ from stockstream.web.recent import Recent
 
 _MOST_UNSORTED = 4000
 """So many states of our own wait for somebody to ask. Nearly all of them are superseded by then."""
+_CANDLE_KEY, _SYMBOL = attrgetter("symbol", "interval", "session", "window_start"), attrgetter("symbol")
+
+State = TypeVar("State", Candle, Latest)
 
 
 class LiveView(TopicFollower):
@@ -107,24 +111,11 @@ class LiveView(TopicFollower):
 
     def _sort(self) -> None:
         """Take in what was sent: of each candle and price the newest state."""
-        if self._unsorted:
-            candles: dict[tuple[str, str, str, int], Candle] = {}
-            for candle in self._unsorted:
-                key = (candle.symbol, candle.interval, candle.session, candle.window_start)
-                known = candles.get(key)
-                if known is None or candle.version > known.version:
-                    candles[key] = candle
-            self._unsorted.clear()
-            self._recent.put_candles(candles.values())
-        if self._unsorted_prices:
-            prices: dict[str, Latest] = {}
-            for price in self._unsorted_prices:
-                newest = prices.get(price.symbol)
-                if newest is None or price.version > newest.version:
-                    prices[price.symbol] = price
-            self._unsorted_prices.clear()
-            for price in prices.values():
-                self._recent.put_latest(price)
+        candles, self._unsorted = self._unsorted, []
+        prices, self._unsorted_prices = self._unsorted_prices, []
+        self._recent.put_candles(_newest(candles, _CANDLE_KEY))
+        for price in _newest(prices, _SYMBOL):
+            self._recent.put_latest(price)
 
     def _keep(self, record: ConsumerRecord) -> None:
         if record.topic == self._candles_topic:
@@ -135,3 +126,13 @@ class LiveView(TopicFollower):
             self._recent.put_latest(self._decode_latest(record.value))
         else:
             self.recent.drop_latest((record.key or b"").decode(errors="replace"))
+
+
+def _newest(states: Iterable[State], key: Callable[[State], Hashable]) -> Iterable[State]:
+    """Of those with one key the one of the greatest version."""
+    newest: dict[Hashable, State] = {}
+    for state in states:
+        known = newest.setdefault(key(state), state)
+        if state.version > known.version:
+            newest[key(state)] = state
+    return newest.values()
