@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -66,12 +67,7 @@ class Calendar:
         shape = self._shape(day)
         if shape is None:
             return None
-        midnight = datetime(day.year, day.month, day.day)  # noqa: DTZ001 - local: the zone comes with each minute
-
-        def to_ms(minute: int) -> int:
-            return ((midnight + minute * _MINUTE).replace(tzinfo=self.zone) - _EPOCH_TIME) // _MS
-
-        return shape.session(day, to_ms)
+        return shape.session(day, self._clock(day))
 
     def sessions(self, first: date, last: date) -> list[Session]:
         """The sessions of the dates ``[first, last]``, ascending."""
@@ -92,6 +88,11 @@ class Calendar:
             shape = self._shapes[key] = shape_of(usual, special, phases, rules.extended)
         return shape
 
+    def _clock(self, day: date) -> Callable[[int], int]:
+        """What tells when a minute of a date is, counted from its local midnight."""
+        midnight = datetime(day.year, day.month, day.day)  # noqa: DTZ001 - local: the zone comes with each minute
+        return lambda minute: ((midnight + minute * _MINUTE).replace(tzinfo=self.zone) - _EPOCH_TIME) // _MS
+
     def _state(self, at_ms: int) -> tuple[date | None, str | None]:
         if not 0 <= at_ms < _END_MS:
             return None, None
@@ -110,9 +111,9 @@ class Calendar:
             shape = self._shape(day)
             if shape is None:
                 continue
-            midnight = datetime(day.year, day.month, day.day)  # noqa: DTZ001 - local, as above
+            to_ms = self._clock(day)
             for minute, phase in shape.edges:
-                at_ms = ((midnight + minute * _MINUTE).replace(tzinfo=self.zone) - _EPOCH_TIME) // _MS
+                at_ms = to_ms(minute)
                 if at_ms == times[-1]:
                     times.pop(), states.pop()
                 times.append(at_ms)

@@ -71,6 +71,14 @@ class Special:
     close_minute: int | None = None
     breaks: tuple[Bounds, ...] | None = None
 
+    def bounds(self, usual: Bounds) -> Bounds:
+        """From the open to the close, where they are usually the given ones."""
+        start, end = usual
+        return (
+            start if self.open_minute is None else self.open_minute,
+            end if self.close_minute is None else self.close_minute,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Definition:

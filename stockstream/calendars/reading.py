@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -122,16 +122,19 @@ def _check(content: Content, definition: Definition) -> None:
             raise content.wrong(day.isoformat(), "is in [holidays] and in [sessions]: keep one")
         if usual is None and (special.open_minute is None or special.close_minute is None):
             raise content.wrong(day.isoformat(), "has no usual hours: give open and close")
-        start, end = (usual or definition.hours[-1]).bounds
-        start = start if special.open_minute is None else special.open_minute
-        end = end if special.close_minute is None else special.close_minute
-        _check_bounds(content, day.isoformat(), (start, end))
+        _check_bounds(content, day.isoformat(), special.bounds((usual or definition.hours[-1]).bounds))
 
 
 def _check_bounds(content: Content, key: str, bounds: Bounds) -> Bounds:
     if not 0 < bounds[1] - bounds[0] <= DAY_MINUTES:
         raise content.wrong(key, "must end after it begins, and within 24 hours")
     return bounds
+
+
+def _bounds(content: Content, table: Mapping[str, Any], names: tuple[str, str], key: str) -> Bounds:
+    """Those of a table, by two of its keys; ``key`` is where it is told that they are in no order."""
+    start, end = (_minute(content, name, table[name]) for name in names)
+    return _check_bounds(content, key, (start, end))
 
 
 def _list(content: Content, key: str, value: object) -> list[Any]:
@@ -193,9 +196,8 @@ def _needed(content: Content, table: Mapping[str, Any], name: str, *keys: str) -
 def _hours(content: Content, value: object) -> Hours:
     table = content.only(value, _HOURS, "hours")
     _needed(content, table, "hours", "open", "close")
-    bounds = _minute(content, "open", table["open"]), _minute(content, "close", table["close"])
     return Hours(
-        _check_bounds(content, "close", bounds),
+        _bounds(content, table, ("open", "close"), "close"),
         _breaks(content, "break", table.get("break", "")),
         _weekdays(content, table.get("weekdays", "Mon-Fri")),
         _day(content, "since", table.get("since")),
@@ -207,11 +209,10 @@ def _phase(content: Content, value: object) -> PhaseRule:
     _needed(content, table, "phases", "name", "kind", "from", "to")
     _one_of(content, "kind", table["kind"], PHASE_KINDS)
     _one_of(content, "anchor", table.get("anchor"), ("open", "close", None))
-    bounds = _minute(content, "from", table["from"]), _minute(content, "to", table["to"])
     return PhaseRule(
         str(table["name"]),
         table["kind"],
-        _check_bounds(content, "to", bounds),
+        _bounds(content, table, ("from", "to"), "to"),
         table.get("anchor"),
         _day(content, "since", table.get("since")),
         _day(content, "until", table.get("until")),
@@ -228,8 +229,7 @@ def _extended(content: Content, value: object) -> Bounds | None:
         return None
     table = content.only(value, {"from", "to"}, "extended")
     _needed(content, table, "extended", "from", "to")
-    bounds = _minute(content, "from", table["from"]), _minute(content, "to", table["to"])
-    return _check_bounds(content, "extended", bounds)
+    return _bounds(content, table, ("from", "to"), "extended")
 
 
 def _holiday(content: Content, day: date, value: object) -> Holiday | None:
@@ -248,6 +248,5 @@ def _holiday(content: Content, day: date, value: object) -> Holiday | None:
 def _special(content: Content, day: date, value: object) -> Special:
     key = day.isoformat()
     table = content.only(value, {"open", "close", "break"}, key)
-    read_if: Callable[[str], int | None] = lambda name: _minute(content, key, table[name]) if name in table else None  # noqa: E731
-    breaks = _breaks(content, key, table["break"]) if "break" in table else None
-    return Special(read_if("open"), read_if("close"), breaks)
+    start, end = (_minute(content, key, table[name]) if name in table else None for name in ("open", "close"))
+    return Special(start, end, _breaks(content, key, table["break"]) if "break" in table else None)

@@ -103,8 +103,7 @@ def shape_of(usual: Hours, special: Special | None, phases: tuple[PhaseRule, ...
     break that the close does not leave room for falls away.
     """
     usual_open, usual_close = usual.bounds
-    start = usual_open if special is None or special.open_minute is None else special.open_minute
-    end = usual_close if special is None or special.close_minute is None else special.close_minute
+    start, end = usual.bounds if special is None else special.bounds(usual.bounds)
     moved = {"open": start - usual_open, "close": end - usual_close, None: 0}
     breaks = usual.breaks if special is None or special.breaks is None else special.breaks
     parts = [("break", BREAK, bounds) for bounds in breaks if start < bounds[0] and bounds[1] < end]
