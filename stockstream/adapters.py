@@ -15,10 +15,11 @@ from pydantic import SecretStr
 from stockstream.broker.connection import Connection
 from stockstream.broker.producer import TickProducer
 from stockstream.broker.topics import COMPACTED, TopicSpec
-from stockstream.calendars import calendars_in
+from stockstream.calendars import calendars_in, hours_of
 from stockstream.codecs.registry import Registry
 from stockstream.core.allocation import ConnectionId
 from stockstream.core.rules import CandleRules
+from stockstream.core.trading import Hours, Trading
 from stockstream.core.verdict import Policy
 from stockstream.errors import SettingsError
 from stockstream.models import TICK_SCHEMA_V1, TICK_SCHEMA_V2, Tick
@@ -139,8 +140,24 @@ def policy_of(settings: Settings) -> Policy:
 def rules_of(settings: Settings) -> CandleRules:
     """What decides a candle."""
     return CandleRules(
-        policy_of(settings), int(settings.close_delay_s * 1000), settings.retention_s * 1000, settings.epoch
+        policy_of(settings),
+        int(settings.close_delay_s * 1000),
+        settings.retention_s * 1000,
+        settings.epoch,
+        trading_of(settings),
     )
+
+
+def trading_of(settings: Settings) -> Trading:
+    """The trading dates by the calendars of the exchanges that ticks name."""
+    calendars = calendars_in(settings.calendars)
+
+    def guess(symbol: str) -> Hours | None:
+        from stockstream.sources.catalog import calendar_of
+
+        return hours_of(calendar_of(calendars, symbol))
+
+    return Trading(lambda source, exchange: hours_of(calendars.of_exchange(source, exchange)), guess)
 
 
 def feed_of(settings: Settings, source: Source, url: str | None = None) -> Feed:

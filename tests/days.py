@@ -265,11 +265,7 @@ def _assert_candles_count_each_once(ticks: Sequence[Tick], logs: dict[str, list[
                 once.append(tick)
             seen.update(() if identity is None else (identity,))
     expected = reference_candles(enumerate(once))
-    found = {
-        (each.symbol, each.interval, each.window_start): each
-        for interval in ("1m", "5m", "1d")
-        for each, _ in engine.candles(interval)
-    }
+    found = {each.key: each for interval in ("1m", "5m", "1d") for each, _ in engine.candles(interval)}
     assert found.keys() == expected.keys()
     for key, right in expected.items():
         each = found[key]

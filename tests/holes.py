@@ -37,9 +37,9 @@ async def until_repaired(worker: WorkerProcess) -> None:
 def assert_made_of(ticks: Iterable[Tick], found: Mapping[CandleKey, Candle], where: str) -> None:
     """The candles are those of all of these trades, and no hole reaches into any."""
     expected = reference_candles(enumerate(ticks))
-    assert {(symbol, interval, start) for symbol, interval, _, start in found} == expected.keys(), where
-    for (symbol, interval, _, start), candle in found.items():
-        right = expected[symbol, interval, start]
+    assert found.keys() == expected.keys(), where
+    for key, candle in found.items():
+        right = expected[key]
         assert (candle.open, candle.high, candle.low, candle.close) == (right.open, right.high, right.low, right.close)
         assert (candle.trades, candle.volume) == (right.trades, float(right.volume or 0)), f"{where}: {candle}"
         assert not candle.gap, f"{where}: {candle}"

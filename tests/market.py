@@ -14,14 +14,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from oracle import Expected, Key, is_accepted
-from reference import LENGTHS, reference_candles
+from reference import LENGTHS, reference_candles, venue_of
 
+from stockstream.calendars import calendars_in
 from stockstream.models import Candle, Tick
 from stockstream.models.tick import CONTROLS
 from stockstream.sources.yahoo.fake import FakeYahoo, Market, Sent, Trade, instruments
 from stockstream.testing.system import System
 from stockstream.testing.wait import wait_until_async
 
+CALENDARS = calendars_in(None)
 Content = tuple[int, float, int]
 """Time, price and volume of a snapshot."""
 
@@ -138,8 +140,10 @@ def expected_of(log: Mapping[int, Sequence[tuple[int, Tick]]]) -> dict[Key, Expe
     made = {}
     for entries in log.values():
         counted = [(at, tick) for at, tick in entries if tick.kind in CONTROLS or is_accepted(tick)]
-        for (symbol, interval, start), reference in reference_candles(counted).items():
-            made[symbol, interval, "regular", start] = Expected(reference, None)
+        exchanges = {tick.symbol: tick.exchange for _, tick in counted if tick.kind not in CONTROLS}
+        venues = {symbol: venue_of(CALENDARS.of_exchange("yahoo", exchange)) for symbol, exchange in exchanges.items()}
+        for key, reference in reference_candles(counted, venues.__getitem__).items():
+            made[key] = Expected(reference, None)
     return made
 
 

@@ -42,10 +42,8 @@ def expected_candles(log: Iterable[tuple[int, Tick]], closed_before_ms: int = 0)
     """
     made = reference_candles((offset, tick) for offset, tick in log if is_accepted(tick))
     return {
-        (symbol, interval, "regular", start): Expected(
-            reference, True if start + LENGTHS[interval] <= closed_before_ms else None
-        )
-        for (symbol, interval, start), reference in made.items()
+        key: Expected(reference, True if key[3] + LENGTHS[key[1]] <= closed_before_ms else None)
+        for key, reference in made.items()
     }
 
 

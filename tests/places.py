@@ -8,9 +8,9 @@ from typing import Any
 
 from rocksdict import Options, Rdict
 
-from stockstream.core.interval import INTERVALS_MS
+from stockstream.core.interval import INTERVALS_MS, Address
 from stockstream.core.publish import candle_of
-from stockstream.core.rows import Address, Rows
+from stockstream.core.rows import Rows
 from stockstream.models import Candle
 from stockstream.tables import table_name
 from stockstream.tables.rows import decode_key

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stockstream.core.interval import INTERVALS_MS
+from stockstream.core.interval import INTERVALS_MS, Address
 from stockstream.core.row import Row
-from stockstream.core.rows import Address, Rows
+from stockstream.core.rows import Rows
 from stockstream.models import Candle
 
 

@@ -14,12 +14,11 @@ from stockstream.codecs.avro import TickDecoder
 from stockstream.core.batch import Batch
 from stockstream.core.columns import Columns
 from stockstream.core.engine import Engine
-from stockstream.core.interval import INTERVALS_MS, SESSIONS
+from stockstream.core.interval import INTERVALS_MS, SESSIONS, Address
 from stockstream.core.latest import Rank, encode_row, is_later, latest_of, newest_of, published_part, rank_of
 from stockstream.core.piece import Stamped
 from stockstream.core.publish import candle_of
 from stockstream.core.row import Row, stamp
-from stockstream.core.rows import Address
 from stockstream.core.rules import CandleRules
 from stockstream.models import Candle, Latest, Tick, Verdict
 from stockstream.models.records import Records
@@ -84,7 +83,7 @@ class Partition:
         self._encode_latest = encode_latest
         self.stores = {interval: PartitionStore(tables.candles[interval].table, number) for interval in INTERVALS_MS}
         self.latest_store = PartitionStore(tables.latest, number)
-        self._rows = StoreRows(self.stores)
+        self._rows = StoreRows(self.stores, rules.trading)
         self._latest: dict[str, bytes] = {}
         self._touched: dict[Address, None] = {}
         self._moved: dict[bytes, bytes] = {}

@@ -7,19 +7,19 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from stockstream.calendars.definition import CONTINUOUS, Definition, Holiday
+from stockstream.calendars.definition import CONTINUOUS, DAY_MINUTES, Definition, Holiday
 from stockstream.calendars.session import SESSION_OF_PHASE, Session, Shape, shape_of
 from stockstream.core.interval import DAY_MS
 
 _DAYS_AT_ONCE = 32
-_SPAN_MS = _DAYS_AT_ONCE * DAY_MS
+SPAN_MS = _DAYS_AT_ONCE * DAY_MS
 _END_MS = 253_370_000_000_000  # in the year 9998
 _EPOCH = date(1970, 1, 1)
 _EPOCH_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = timedelta(minutes=1)
 _MS = timedelta(milliseconds=1)
 
-_Edges = tuple[list[int], list[tuple[date | None, str | None]]]
+Edges = tuple[list[int], list[tuple[date | None, str | None]]]
 
 
 class Calendar:
@@ -35,7 +35,18 @@ class Calendar:
         self.first, self.last = definition.first, definition.last
         self.zone = ZoneInfo(definition.zone)
         self._shapes: dict[object, Shape] = {}
-        self._edges: dict[int, _Edges] = {}
+        self._edges: dict[int, Edges] = {}
+
+    @property
+    def is_always_open(self) -> bool:
+        """Whether trading never rests, and its dates are the days in UTC."""
+        rules = self.definition
+        around_the_clock = [(each.bounds, len(each.weekdays), each.breaks) for each in rules.hours]
+        return (
+            rules.zone == "UTC"
+            and around_the_clock == [((0, DAY_MINUTES), 7, ())]
+            and not (rules.holidays or rules.specials or rules.phases or rules.extended)
+        )
 
     def session_of(self, at_ms: int) -> str | None:
         """``regular``, ``extended``, or None outside of sessions, as in a lunch break."""
@@ -44,11 +55,11 @@ class Calendar:
 
     def phase_of(self, at_ms: int) -> str | None:
         """The kind of the part of a trading date that it is (see `definition`), None outside of all."""
-        return self._state(at_ms)[1]
+        return self.state(at_ms)[1]
 
     def trading_date(self, at_ms: int) -> date | None:
         """The trading date that a time belongs to, breaks and put-through included; None between two dates' bounds."""
-        return self._state(at_ms)[0]
+        return self.state(at_ms)[0]
 
     def is_continuous(self, at_ms: int) -> bool:
         """Whether the regular session trades at any moment: no break, auction or extended hours."""
@@ -74,6 +85,20 @@ class Calendar:
         days = (first + timedelta(number) for number in range((last - first).days + 1))
         return [session for day in days if (session := self.session(day)) is not None]
 
+    def state(self, at_ms: int) -> tuple[date | None, str | None]:
+        """`trading_date` and `phase_of`."""
+        if not 0 <= at_ms < _END_MS:
+            return _OUTSIDE
+        times, states = self.edges(at_ms // SPAN_MS)
+        return states[bisect_right(times, at_ms) - 1]
+
+    def edges(self, number: int) -> Edges:
+        """When states begin, and the states, in the ``number``-th `SPAN_MS` since 1970; -1 is before the first."""
+        edges = self._edges.get(number)
+        if edges is None:
+            edges = self._edges[number] = self._make(number)
+        return edges
+
     def _shape(self, day: date) -> Shape | None:
         rules = self.definition
         special = rules.specials.get(day)
@@ -93,17 +118,7 @@ class Calendar:
         midnight = datetime(day.year, day.month, day.day)  # noqa: DTZ001 - local: the zone comes with each minute
         return lambda minute: ((midnight + minute * _MINUTE).replace(tzinfo=self.zone) - _EPOCH_TIME) // _MS
 
-    def _state(self, at_ms: int) -> tuple[date | None, str | None]:
-        if not 0 <= at_ms < _END_MS:
-            return None, None
-        number = at_ms // _SPAN_MS
-        edges = self._edges.get(number)
-        if edges is None:
-            edges = self._edges[number] = self._make(number)
-        times, states = edges
-        return states[bisect_right(times, at_ms) - 1]
-
-    def _make(self, number: int) -> _Edges:
+    def _make(self, number: int) -> Edges:
         """The edges of `_DAYS_AT_ONCE` days of UTC: their trading dates may begin or end a day away."""
         start = _EPOCH + timedelta(number * _DAYS_AT_ONCE - 2)
         times, states = [-1], [_OUTSIDE]

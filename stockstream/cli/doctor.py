@@ -24,9 +24,8 @@ from stockstream.cli.connect import subjects_of
 from stockstream.cli.question import Question
 from stockstream.errors import AnsweredNo, InvalidInput, StockstreamError
 from stockstream.settings import Settings
-from stockstream.sources.catalog import SOURCES, Source, source_of
+from stockstream.sources.catalog import SOURCES, Source, calendar_of, source_of
 from stockstream.sources.contract import Guarded, NotAdmitted
-from stockstream.sources.yahoo.feed import suffix_of
 from stockstream.trust import distrust_of
 
 _PATIENCE_S = 8.0
@@ -169,9 +168,7 @@ async def _source(settings: Settings, source: Source, symbols: int) -> str:
 def _calendars(settings: Settings) -> dict[str, Awaitable[str]]:
     """A check of the calendars by which the symbols in the settings are traded, if holidays matter to any of them."""
     calendars = calendars_in(settings.calendars)
-    used = {calendars.of_exchange("ssi", "HOSE") for symbol in settings.all_symbols() if symbol.startswith("SSI:")}
-    plain = {suffix_of(symbol) for symbol in settings.all_symbols() if ":" not in symbol}
-    used |= {calendars.of_suffix("yahoo", suffix) for suffix in plain}
+    used = {calendar_of(calendars, symbol) for symbol in settings.all_symbols()}
     ends = sorted((each.last, each.code) for each in used if each is not None and each.last is not None)
     return {"calendars": _known_until(ends)} if ends else {}
 

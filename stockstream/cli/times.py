@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import click
 
-from stockstream.core.interval import INTERVALS_MS, trading_day, window_end, window_start
+from stockstream.core.interval import DAILY, INTERVALS_MS, window_end, window_start
+from stockstream.core.trading import FARTHEST_MS
 from stockstream.errors import InvalidInput
 from stockstream.models import Tick
 from stockstream.models.tick import CONTROLS
@@ -36,14 +37,15 @@ class Span:
     @property
     def first_ms(self) -> int | None:
         """The first event that matters: a candle's cumulative volume counts from those before it on its date."""
-        return None if self.from_ms is None else trading_day(self.from_ms)[0]
+        return None if self.from_ms is None else window_start(DAILY, self.from_ms) - FARTHEST_MS
 
     @property
     def end_ms(self) -> int | None:
-        """The end of the last window that is wanted."""
+        """When the last window that is wanted has surely ended."""
         if self.to_ms is None:
             return None
-        return window_end(self.interval, window_start(self.interval, max(0, self.to_ms - 1)))
+        end_ms = window_end(self.interval, window_start(self.interval, max(0, self.to_ms - 1)))
+        return end_ms + FARTHEST_MS if self.interval == DAILY else end_ms
 
     def matters(self, tick: Tick) -> bool:
         """Whether the candles depend on the tick; a control record may reach into them from anywhere."""
@@ -58,7 +60,7 @@ INTERVAL = click.option(
     type=click.Choice(list(INTERVALS_MS)),
     default="1m",
     show_default=True,
-    help="Length of a candle; days are UTC.",
+    help="Length of a candle; 1d is a trading date.",
 )
 
 

@@ -6,17 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from stockstream.core.interval import LEDGER, REGULAR, window_start
-from stockstream.core.piece import Minute, Piece, Stamped, piece_of
-from stockstream.core.rows import Key
+from stockstream.core.interval import LEDGER, REGULAR, Key, window_start
+from stockstream.core.piece import Minute, Piece, Stamped, clock_name, piece_of
 from stockstream.core.runs import Run
+from stockstream.core.trading import Trading, place_of
 from stockstream.core.verdict import Policy
-from stockstream.models import Tick, Verdict
-
-
-def session_of(tick: Tick) -> str:
-    """The session a tick belongs to; one for all until calendars tell them apart."""
-    return REGULAR
+from stockstream.models import Verdict
 
 
 @dataclass(slots=True)
@@ -51,7 +46,7 @@ class Batch:
             self.refused[stamp] = verdict
 
 
-def add_ticks(batch: Batch, policy: Policy, ticks: Sequence[Stamped]) -> None:
+def add_ticks(batch: Batch, policy: Policy, trading: Trading, ticks: Sequence[Stamped]) -> None:
     """Judge ticks, given in log order, and reduce them; their symbols must be new to the batch."""
     minutes: dict[Minute, list[Stamped]] = {}
     quotes: dict[Key, list[Stamped]] = {}
@@ -61,14 +56,15 @@ def add_ticks(batch: Batch, policy: Policy, ticks: Sequence[Stamped]) -> None:
         if verdict is not Verdict.ACCEPTED:
             batch.refused[stamp] = verdict
         elif tick.kind == "trade" or tick.kind == "snapshot":
-            at = ((tick.symbol, session_of(tick)), window_start(LEDGER, tick.event_time))
+            session, day_ms = place_of(trading.hours(clock_name(tick.source, tick.exchange)), tick)
+            at = Minute((tick.symbol, session), window_start(LEDGER, tick.event_time), day_ms)
             found = minutes.get(at)
             if found is None:
                 minutes[at] = [stamped]
             else:
                 found.append(stamped)
         elif tick.kind == "quote":
-            quotes.setdefault((tick.symbol, session_of(tick)), []).append(stamped)
+            quotes.setdefault((tick.symbol, REGULAR), []).append(stamped)
         else:
             batch.controls.append(stamped)
     batch.pieces.update((at, piece_of(found)) for at, found in minutes.items())

@@ -9,30 +9,35 @@ that it concerns, so that each row knows by itself what its candle needs.
 from __future__ import annotations
 
 from stockstream.core.holes import add, cut, pairs, reaching, touches
-from stockstream.core.interval import INTERVALS_MS, session_bounds, trading_day, window_start
+from stockstream.core.interval import INTERVALS_MS, Address, Key
 from stockstream.core.row import Row
-from stockstream.core.rows import Address, Key, Rows, Series
+from stockstream.core.rows import Rows, Series
+from stockstream.core.trading import Hours, bounds_of, date_of, window_of
 from stockstream.models import Tick
 
 
-def new_row(series: Series, topic_id: int, start: int) -> Row:
+def new_row(series: Series, topic_id: int, start: int, hours: Hours | None) -> Row:
     """A row for a window that has none yet, knowing what the row before it knows."""
     row = Row(topic_id)
     earlier = series.before(start)
     before = None if earlier is None else series.get(earlier)
     if earlier is not None and before is not None:
-        row.start_ms = max(before.start_ms, before.joined_ms)
+        at = (series.interval, series.key, start)
+        opens, _, ends = bounds_of(hours, at)
+        _mark_start(row, opens, ends, max(before.start_ms, before.joined_ms))
         if before.gap_until_ms:
             row.gap_until_ms = before.gap_until_ms
-            row.holes = [edge for hole in pairs(before.holes) if hole[1] > start for edge in hole]
-            row.gap = touches(row.holes, *session_bounds(series.interval, start))
-            row.repaired = [each for each in before.repaired if each[1] > start]
-            opened, _ = trading_day(start)
+            row.holes = [edge for hole in pairs(before.holes) if hole[1] > opens for edge in hole]
+            row.gap = touches(row.holes, opens, ends)
+            row.repaired = [each for each in before.repaired if each[1] > opens]
+            opened, _ = date_of(hours, at)
             row.blind = before.blind if earlier >= opened else before.gap_until_ms > opened
     return row
 
 
-def mark(rows: Rows, topic_id: int, stamp: int, tick: Tick, key: Key, oldest_ms: int | None) -> list[Address]:
+def mark(
+    rows: Rows, topic_id: int, stamp: int, tick: Tick, key: Key, oldest_ms: int | None, hours: Hours | None
+) -> list[Address]:
     """Apply a ``start`` or ``gap`` record; returns the rows concerned.
 
     Windows before the one of ``oldest_ms`` are no longer kept: they are not marked, whether their rows are still there
@@ -44,15 +49,20 @@ def mark(rows: Rows, topic_id: int, stamp: int, tick: Tick, key: Key, oldest_ms:
         return []
     concerned: list[Address] = []
     for interval in INTERVALS_MS:
-        reached: int | None = window_start(interval, kept_ms)
+        reached: int | None = window_of(hours, interval, key[1], kept_ms)
         series = rows.series(interval, key)
-        while reached is not None and (tick.kind == "start" or trading_day(reached)[0] <= last_ms):
+        while reached is not None:
             at = (interval, key, reached)
-            row = series.get(reached) or new_row(series, topic_id, reached)
+            opened, _ = date_of(hours, at)
+            if tick.kind != "start" and opened > last_ms:
+                break
+            row = series.get(reached) or new_row(series, topic_id, reached, hours)
+            opens, _, ends = bounds_of(hours, at)
             if tick.kind == "start":
-                _mark_start(at, row, first_ms)
+                _mark_start(row, opens, ends, first_ms)
             else:
-                _mark_gap(at, row, first_ms, last_ms, stamp)
+                row.blind = row.blind or first_ms <= opened < last_ms
+                _mark_gap(row, opens, ends, first_ms, last_ms, stamp)
             row.stamp = max(row.stamp, stamp)
             series.put(reached, row)
             concerned.append(at)
@@ -64,30 +74,29 @@ def _last_ms(tick: Tick) -> int:
     return tick.event_time if tick.until is None else tick.until
 
 
-def _mark_start(at: Address, row: Row, start_ms: int) -> None:
-    opens, closes = session_bounds(at[0], at[2])
+def _mark_start(row: Row, opens: int, ends: int, start_ms: int) -> None:
     if start_ms <= opens:
         row.start_ms = max(row.start_ms, start_ms)
-    elif start_ms < closes and not 0 < row.joined_ms <= start_ms:
+    elif start_ms < ends and not 0 < row.joined_ms <= start_ms:
         row.joined_ms = start_ms
 
 
-def _mark_gap(at: Address, row: Row, first_ms: int, last_ms: int, stamp: int) -> None:
-    opens, closes = session_bounds(at[0], at[2])
+def _mark_gap(row: Row, opens: int, ends: int, first_ms: int, last_ms: int, stamp: int) -> None:
     row.gap_until_ms = max(row.gap_until_ms, last_ms)
-    row.blind = row.blind or first_ms <= trading_day(at[2])[0] < last_ms
     missing = [first_ms, last_ms]
     for from_ms, until_ms, repaired_at in row.repaired:
         if repaired_at > stamp:
             missing = cut(missing, from_ms, until_ms)
     for hole in pairs(reaching(missing, opens)):
         row.holes = add(row.holes, *hole)
-    if not row.gap and touches(row.holes, opens, closes):
+    if not row.gap and touches(row.holes, opens, ends):
         row.gap = True
         row.amended = row.amended or row.closed
 
 
-def repair(rows: Rows, stamp: int, tick: Tick, key: Key, oldest_ms: int | None, committed: int | None) -> list[Address]:
+def repair(
+    rows: Rows, stamp: int, tick: Tick, key: Key, oldest_ms: int | None, committed: int | None, hours: Hours | None
+) -> list[Address]:
     """Apply a ``repair`` record; returns the rows whose windows it reaches into. ``oldest_ms`` as for `mark`.
 
     Repairs up to the stamp ``committed`` will not be read again, and are forgotten.
@@ -97,7 +106,7 @@ def repair(rows: Rows, stamp: int, tick: Tick, key: Key, oldest_ms: int | None, 
     concerned: list[Address] = []
     for interval in INTERVALS_MS if kept_ms <= last_ms else ():
         series = rows.series(interval, key)
-        begin = window_start(interval, kept_ms)
+        begin = window_of(hours, interval, key[1], kept_ms)
         earlier = series.before(begin)
         before = None if earlier is None else series.get(earlier)
         if earlier is not None and before is not None and before.holes:
@@ -105,11 +114,13 @@ def repair(rows: Rows, stamp: int, tick: Tick, key: Key, oldest_ms: int | None, 
             _repair(before, first_ms, last_ms, stamp, committed)
             series.put(earlier, before)
         reached = begin if series.get(begin) is not None else series.after(begin)
-        while reached is not None and reached <= last_ms:
+        while reached is not None:
+            opens, _, ends = bounds_of(hours, (interval, key, reached))
+            if opens > last_ms:
+                break
             row = series.get(reached)
             if row is not None:
-                opens, closes = session_bounds(interval, reached)
-                if _repair(row, first_ms, last_ms, stamp, committed) and not touches(row.holes, opens, closes):
+                if _repair(row, first_ms, last_ms, stamp, committed) and not touches(row.holes, opens, ends):
                     row.amended = row.amended or (row.closed and row.gap)
                     row.gap = False
                 row.stamp = max(row.stamp, stamp)

@@ -9,24 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, product
 
-from stockstream.core.batch import Batch, add_ticks, session_of
+from stockstream.core.batch import Batch, add_ticks
 from stockstream.core.columns import Columns
 from stockstream.core.controls import mark, new_row, repair
-from stockstream.core.interval import INTERVALS_MS, session_bounds
+from stockstream.core.interval import INTERVALS_MS, REGULAR, SESSIONS, Address, Key
 from stockstream.core.lone import LoneTrades
 from stockstream.core.merge import Line, Open, forget_duplicates, merge_into, share_of
-from stockstream.core.piece import Piece, Stamped, piece_of
+from stockstream.core.piece import Minute, Piece, Stamped, piece_of
 from stockstream.core.plain_runs import Ahead, is_ahead, merge_window, new_plain_row, write_whole
 from stockstream.core.publish import candle_of
 from stockstream.core.reduce import add_columns
 from stockstream.core.retention import Retention
 from stockstream.core.row import Row, candle_version, stamp
-from stockstream.core.rows import Address, Key, Rows, Series
+from stockstream.core.rows import Rows, Series
 from stockstream.core.runs import Run
+from stockstream.core.trading import Hours, bounds_of
 from stockstream.core.verdict import Policy
-from stockstream.core.volume import next_counted
+from stockstream.core.volume import counted_from
 from stockstream.core.watermark import Clocks
 from stockstream.models import Candle, Verdict
 
@@ -67,7 +68,7 @@ class Engine:
         self.clocks = Clocks(close_delay_ms)
         self._lone = LoneTrades(rows, policy, self.clocks)
         self._retention = Retention(rows, retention_ms)
-        self._topics: dict[Key, int] = {}
+        self._topics: dict[str, int] = {}
         self._reached: dict[int, int] = {}
         self._ahead: dict[int, int] = {}
         self._held: dict[Address, Row] = {}
@@ -130,9 +131,9 @@ class Engine:
     ) -> None:
         """Judge and reduce what was not merged by itself, then merge it."""
         batch = applied.batch
-        add_ticks(batch, self.policy, ticks)
+        add_ticks(batch, self.policy, self.rows.trading, ticks)
         if columns is not None and len(columns):
-            add_columns(batch, self.policy, columns, stamp(epoch, 0))
+            add_columns(batch, self.policy, self.rows.trading, columns, stamp(epoch, 0))
         self._refuse(topic_id, batch)
         self._move_clocks(batch, now_ms)
         ahead: dict[str, list[Ahead]] = {interval: [] for interval in INTERVALS_MS}
@@ -141,10 +142,10 @@ class Engine:
         for of_interval in ahead.values():
             self._write_ahead(topic_id, of_interval, applied)
         lines: dict[Key, list[Line]] = {}
-        for (key, minute), piece in batch.pieces.items():
-            found = lines.get(key)
+        for minute, piece in batch.pieces.items():
+            found = lines.get(minute.key)
             if found is None:
-                found = lines[key] = self._lines(key)
+                found = lines[minute.key] = self._lines(minute.key)
             self._apply_minute(topic_id, found, minute, piece, batch)
         for line in chain.from_iterable(lines.values()):
             self._keep(line, applied)
@@ -213,10 +214,10 @@ class Engine:
                 continue
             self._publish_row(at, row, found)
             if row.bar is not None and row.bar.cumulative is not None:
-                later = next_counted(self.rows, at)
-                counted = None if later is None or later in found else self.rows.get(later)
-                if later is not None and counted is not None:
-                    self._publish_row(later, counted, found)
+                for later in counted_from(self.rows, at, row):
+                    counted = None if later in found else self.rows.get(later)
+                    if counted is not None:
+                        self._publish_row(later, counted, found)
         return list(found.values())
 
     def _publish_row(self, at: Address, row: Row, found: dict[Address, Candle]) -> None:
@@ -228,16 +229,23 @@ class Engine:
             found[at] = candle
 
     def _apply_control(self, topic_id: int, stamped: Stamped, applied: Applied) -> None:
-        at_stamp, tick = stamped
-        key = (tick.symbol, session_of(tick))
-        if self._is_foreign(topic_id, key):
+        _, tick = stamped
+        if self._is_foreign(topic_id, tick.symbol):
             applied.batch.refuse([stamped], Verdict.FOREIGN_TOPIC)
             return
+        # By its name alone: whether a tick has told its exchange by now would depend on what a crash left.
+        hours = self.rows.trading.guessed(tick.symbol)
+        for session in SESSIONS if hours is not None else (REGULAR,):
+            self._mark(topic_id, stamped, (tick.symbol, session), hours, applied)
+
+    def _mark(self, topic_id: int, stamped: Stamped, key: Key, hours: Hours | None, applied: Applied) -> None:
+        """Apply a control record to the rows of one session."""
+        at_stamp, tick = stamped
         oldest_ms = self._retention.oldest_ms(key, at_stamp)
         if tick.kind == "repair":
-            concerned = repair(self.rows, at_stamp, tick, key, oldest_ms, self.committed)
+            concerned = repair(self.rows, at_stamp, tick, key, oldest_ms, self.committed, hours)
         else:
-            concerned = mark(self.rows, topic_id, at_stamp, tick, key, oldest_ms)
+            concerned = mark(self.rows, topic_id, at_stamp, tick, key, oldest_ms, hours)
         for at in concerned:
             applied.touched[at] = None
             row = self.rows.get(at)
@@ -264,7 +272,7 @@ class Engine:
                 ahead[each.interval].append(self._merge_newest(each, run, applied))
             return
         lines = [Line(each) for each in series]
-        for (_, minute), piece in run.pieces():
+        for minute, piece in run.pieces():
             self._apply_minute(topic_id, lines, minute, piece, applied.batch)
         for line in lines:
             self._keep(line, applied)
@@ -275,20 +283,23 @@ class Engine:
         row = None if newest is None else series.get(newest)
         started_ms = 0 if row is None else max(row.start_ms, row.joined_ms)
         begin, end, ended_ms = 0, len(windows), self.clocks.ended_ms(clock)
+        hours = self.rows.trading.hours(clock)
         if row is not None and windows.start_ms(0) == newest:
             begin = 1
             forget_duplicates(row, self.committed)
             merge_window(row, windows[0])
             row.clock = row.clock or clock
             self._put(series, newest, row, applied)
-        while end > begin and session_bounds(series.interval, windows.start_ms(end - 1))[1] > ended_ms:
+        while end > begin:
+            if bounds_of(hours, (series.interval, series.key, windows.start_ms(end - 1))).ends_ms <= ended_ms:
+                break
             end -= 1
         return Ahead(series, run, begin, end, started_ms)
 
     def _write_ahead(self, topic_id: int, ahead: Sequence[Ahead], applied: Applied) -> None:
         """Write the rows of new windows, all of one interval: those that are over as closed ones, at once."""
         last = applied.batch.last
-        applied.whole += write_whole(ahead, topic_id, last)
+        applied.whole += write_whole(ahead, topic_id, last, self.rows.trading)
         for each in ahead:
             windows, clock = each.run.windows[each.series.interval], each.run.clock
             for index in range(each.end, len(windows)):
@@ -306,16 +317,19 @@ class Engine:
         if not row.closed:
             self._await_close(at, row)
 
-    def _apply_minute(self, topic_id: int, lines: list[Line], minute: int, piece: Piece, batch: Batch) -> None:
+    def _apply_minute(self, topic_id: int, lines: list[Line], minute: Minute, piece: Piece, batch: Batch) -> None:
         """Merge the ticks of one symbol and minute into the rows of every interval, the ledger's first."""
-        target = self._open(topic_id, lines[0], minute, batch.last)
-        forget_duplicates(target.row, self.committed)
-        share = share_of(target, piece, batch)
         # The first tick names the clock: which one comes first in a batch is chance.
         clock = piece.clocks[0][0]
+        hours = self.rows.trading.hours(clock)
+        target = self._open(topic_id, lines[0], minute.start_ms, batch.last, hours)
+        forget_duplicates(target.row, self.committed)
+        share = share_of(target, piece, batch)
         for line in lines:
-            start = minute - minute % line.length_ms
-            target = line.open.get(start) or self._open(topic_id, line, start, batch.last)
+            start = line.start_of(minute)
+            if start is None:
+                continue
+            target = line.open.get(start) or self._open(topic_id, line, start, batch.last, hours)
             target.row.clock = target.row.clock or clock
             merge_into(target, share)
 
@@ -325,12 +339,13 @@ class Engine:
 
     def _refuse(self, topic_id: int, batch: Batch) -> None:
         """Take the ticks that no row may take out of the batch."""
-        for key in [key for key in batch.runs if self._is_foreign(topic_id, key)]:
+        for key in [key for key in batch.runs if self._is_foreign(topic_id, key[0])]:
             batch.refuse(batch.runs.pop(key).stamped(), Verdict.FOREIGN_TOPIC)
-        foreign = {key for key in {key for key, _ in batch.pieces} if self._is_foreign(topic_id, key)}
-        for at in [at for at in batch.pieces if at[0] in foreign]:
+        symbols = {minute.key[0] for minute in batch.pieces}
+        foreign = {symbol for symbol in symbols if self._is_foreign(topic_id, symbol)}
+        for at in [at for at in batch.pieces if at.key[0] in foreign]:
             batch.refuse(batch.pieces.pop(at).ticks(), Verdict.FOREIGN_TOPIC)
-        for key in [key for key in batch.quotes if self._is_foreign(topic_id, key)]:
+        for key in [key for key in batch.quotes if self._is_foreign(topic_id, key[0])]:
             batch.refuse(batch.quotes.pop(key).ticks(), Verdict.FOREIGN_TOPIC)
         self._refuse_expired(batch)
 
@@ -350,27 +365,27 @@ class Engine:
                 else:
                     del batch.pieces[at]
 
-    def _is_foreign(self, topic_id: int, key: Key) -> bool:
+    def _is_foreign(self, topic_id: int, symbol: str) -> bool:
         """Whether the symbol's rows are made of another topic. Of three tables any may have lost its rows."""
-        known = self._topics.get(key)
+        known = self._topics.get(symbol)
         if known is not None:
             return known != topic_id
-        for interval in INTERVALS_MS:
-            newest = self.rows.series(interval, key).newest
-            row = None if newest is None else self.rows.get((interval, key, newest))
+        for session, interval in product(SESSIONS, INTERVALS_MS):
+            series = self.rows.series(interval, (symbol, session))
+            row = None if series.newest is None else series.get(series.newest)
             if row is not None:
-                self._topics[key] = row.topic_id  # for good: a symbol's newest row stays
+                self._topics[symbol] = row.topic_id  # for good: a symbol's newest row stays
                 return row.topic_id != topic_id
         return False
 
-    def _open(self, topic_id: int, line: Line, start: int, end: int) -> Open:
+    def _open(self, topic_id: int, line: Line, start: int, end: int, hours: Hours | None) -> Open:
         """The row at ``start`` for merging into; ``end`` is the stamp of the batch's last tick."""
         found = line.open.get(start)
         if found is None:
             series = line.series
             row = series.get(start)
             if row is None:
-                row = new_row(series, topic_id, start)
+                row = new_row(series, topic_id, start, hours)
                 series.put(start, row)
                 self._retention.evict(series, start, end, self.committed)
             found = line.open[start] = Open(row, row.stamp)
@@ -379,4 +394,4 @@ class Engine:
     def _await_close(self, at: Address, row: Row) -> None:
         if row.bar is None:
             return
-        self.clocks.wait(row.clock, session_bounds(at[0], at[2])[1], at)
+        self.clocks.wait(row.clock, bounds_of(self.rows.trading.hours(row.clock), at).ends_ms, at)

@@ -13,9 +13,13 @@ _WIDEST_BITS = 63
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """``order``: indices into the columns, group by group; group ``i`` is ``order[starts[i]:ends[i]]``."""
+    """``order``: indices into the columns, group by group; group ``i`` is ``order[starts[i]:ends[i]]``.
+
+    ``places``: the same as indices into what was chosen of the columns.
+    """
 
     order: Ints
+    places: Ints
     starts: Ints
     ends: Ints
 
@@ -50,4 +54,4 @@ def grouped(chosen: Ints, *keys: Ints) -> Groups:
         for key in keys:
             changes |= key[place][1:] != key[place][:-1]
     starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
-    return Groups(chosen[place], starts, np.append(starts[1:], count))
+    return Groups(chosen[place], place, starts, np.append(starts[1:], count))

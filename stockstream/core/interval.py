@@ -12,6 +12,15 @@ INTERVALS_MS: dict[str, int] = {"1m": MINUTE_MS, "5m": 5 * MINUTE_MS, "1d": DAY_
 LEDGER = "1m"
 """The interval whose rows decide what is a duplicate or expired, for all intervals."""
 
+DAILY = "1d"
+"""The interval whose windows are trading dates."""
+
+Key = tuple[str, str]
+"""(symbol, session)."""
+
+Address = tuple[str, Key, int]
+"""(interval, key, window start ms)."""
+
 REGULAR = "regular"
 EXTENDED = "extended"
 SESSIONS = (REGULAR, EXTENDED)
@@ -25,21 +34,10 @@ def check_interval(text: str) -> str:
 
 
 def window_start(interval: str, event_ms: int) -> int:
-    """Start of the window ``[start, end)`` that holds ``event_ms``; for 1d the label of its trading date."""
+    """Start of the window ``[start, end)`` that holds ``event_ms``; for 1d the date in UTC."""
     return event_ms - event_ms % INTERVALS_MS[interval]
 
 
 def window_end(interval: str, start_ms: int) -> int:
     """End of the window that begins at ``start_ms``."""
     return start_ms + INTERVALS_MS[interval]
-
-
-def session_bounds(interval: str, start_ms: int) -> tuple[int, int]:
-    """Real bounds of the window: what holds a tick, and when it can close. The UTC day for 1d."""
-    return start_ms, window_end(interval, start_ms)
-
-
-def trading_day(start_ms: int) -> tuple[int, int]:
-    """Open and close of the trading date that holds a window; the UTC day."""
-    day = start_ms - start_ms % DAY_MS
-    return day, day + DAY_MS

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stockstream.core.batch import Batch, session_of
-from stockstream.core.interval import INTERVALS_MS, LEDGER, window_end, window_start
+from stockstream.core.batch import Batch
+from stockstream.core.interval import DAILY, INTERVALS_MS, LEDGER, Address, Key, window_end, window_start
 from stockstream.core.merge import forget_duplicates
 from stockstream.core.partial import Partial
 from stockstream.core.piece import Stamped, clock_of
 from stockstream.core.row import Row
-from stockstream.core.rows import Address, Key, Rows, Series
+from stockstream.core.rows import Rows, Series
+from stockstream.core.trading import Hours, place_of
 from stockstream.core.verdict import Policy
 from stockstream.core.watermark import Clocks
 from stockstream.models import Tick, Verdict
@@ -30,14 +31,15 @@ class Forming:
 
     begin_ms: int
     end_ms: int
+    hours: Hours | None
     rows: tuple[tuple[Series, Address, Row, Partial], ...]
 
-    def lacks(self, topic_id: int, stamp: int, tick: Tick) -> bool:
+    def lacks(self, topic_id: int, stamp: int, tick: Tick, hours: Hours | None) -> bool:
         """Whether the trade at ``stamp`` may be merged: it is theirs, and none of them has seen it, nor its id.
 
         They must be at hand still, open, and the newest: ticks of an earlier window may have come too late to be kept.
         """
-        if not self.begin_ms <= tick.event_time < self.end_ms:
+        if not self.begin_ms <= tick.event_time < self.end_ms or hours is not self.hours:
             return False
         for series, (_, _, start), row, _ in self.rows:
             if (
@@ -83,22 +85,22 @@ class LoneTrades:
 
         The arguments are those of `Engine.apply`; the rows that were merged into are added to ``touched``.
         """
-        others, left, merged = set[Key](), [], dict[Forming, None]()
+        others, left, merged = set[str](), [], dict[Forming, None]()
         for stamped in ticks:
             stamp, tick = stamped
             if tick.kind == "trade":
-                key = (tick.symbol, session_of(tick))
                 # Judged first: of what can be no symbol nothing may be remembered.
-                if key not in others and self._policy.judge(tick) is Verdict.ACCEPTED:
-                    forming = self._lacking(key, topic_id, stamp, tick)
+                if tick.symbol not in others and self._policy.judge(tick) is Verdict.ACCEPTED:
+                    clock, reached_ms = clock_of(tick)
+                    forming = self._lacking(topic_id, stamp, tick, self._rows.trading.hours(clock))
                     if forming is not None:
-                        self._clocks.move(*clock_of(tick), now_ms)
+                        self._clocks.move(clock, reached_ms, now_ms)
                         forming.merge(stamp, tick)
                         merged[forming] = None
                         continue
-                others.add(key)
+                others.add(tick.symbol)
             elif tick.kind == "snapshot":
-                others.add((tick.symbol, session_of(tick)))
+                others.add(tick.symbol)
             left.append(stamped)
         for forming in merged:
             forget_duplicates(forming.rows[0][2], committed)
@@ -110,26 +112,29 @@ class LoneTrades:
             batch.last = max(batch.last, ticks[-1][0])
         return left
 
-    def _lacking(self, key: Key, topic_id: int, stamp: int, tick: Tick) -> Forming | None:
+    def _lacking(self, topic_id: int, stamp: int, tick: Tick, hours: Hours | None) -> Forming | None:
         """The rows that a trade is to be merged into, None if it is to go the long way."""
+        session, day_ms = place_of(hours, tick)
+        key = (tick.symbol, session)
         known = self._forming.get(key)
-        if known is not None and known.lacks(topic_id, stamp, tick):
+        if known is not None and known.lacks(topic_id, stamp, tick, hours):
             return known
-        found = self._find(key, tick.event_time)
-        if found is None or not found.lacks(topic_id, stamp, tick):
+        found = None if day_ms is None else self._find(key, tick.event_time, day_ms, hours)
+        if found is None or not found.lacks(topic_id, stamp, tick, hours):
             return None
         if len(self._forming) >= _MOST_REMEMBERED:
             self._forming.clear()
         self._forming[key] = found
         return found
 
-    def _find(self, key: Key, event_ms: int) -> Forming | None:
+    def _find(self, key: Key, event_ms: int, day_ms: int, hours: Hours | None) -> Forming | None:
         rows = []
         for interval in INTERVALS_MS:
-            series, start = self._rows.series(interval, key), window_start(interval, event_ms)
+            start = day_ms if interval == DAILY else window_start(interval, event_ms)
+            series = self._rows.series(interval, key)
             row = series.held.get(start)
             if not isinstance(row, Row) or row.bar is None:
                 return None
             rows.append((series, (interval, key, start), row, row.bar))
         begin_ms = window_start(LEDGER, event_ms)
-        return Forming(begin_ms, window_end(LEDGER, begin_ms), tuple(rows))
+        return Forming(begin_ms, window_end(LEDGER, begin_ms), hours, tuple(rows))

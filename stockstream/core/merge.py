@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stockstream.core.batch import Batch
-from stockstream.core.interval import INTERVALS_MS
+from stockstream.core.interval import DAILY, INTERVALS_MS
 from stockstream.core.partial import Partial, fold
-from stockstream.core.piece import Piece, Stamped
+from stockstream.core.piece import Minute, Piece, Stamped
 from stockstream.core.row import Row
 from stockstream.core.rows import Series
 from stockstream.models import Verdict
@@ -24,6 +24,12 @@ class Line:
         self.series = series
         self.length_ms = INTERVALS_MS[series.interval]
         self.open: dict[int, Open] = {}
+
+    def start_of(self, minute: Minute) -> int | None:
+        """Start of the window that a minute is part of; None if no trading date has it."""
+        if self.series.interval == DAILY:
+            return minute.day_ms
+        return minute.start_ms - minute.start_ms % self.length_ms
 
 
 @dataclass(slots=True)

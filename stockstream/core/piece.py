@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
+from stockstream.core.interval import Key
 from stockstream.core.partial import Partial
-from stockstream.core.rows import Key
 from stockstream.models import Tick
 
 Stamped = tuple[int, Tick]
 """A tick and its place in the log (`stockstream.core.row.stamp`)."""
 
-Minute = tuple[Key, int]
-"""A symbol's key and the start of a 1m window, epoch ms."""
+
+class Minute(NamedTuple):
+    """A 1m window of a symbol's key, and the label of the trading date that it counts for; None for none."""
+
+    key: Key
+    start_ms: int
+    day_ms: int | None
+
 
 _CLOCK_NAME_LENGTH = 60  # of which each is at most 4 of the 255 bytes that a row has for it
 

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockstream.core.columns import Floats
+from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.merge import take
 from stockstream.core.partial import E8
-from stockstream.core.publish import window_bounds
 from stockstream.core.row import Row, candle_version, encoded_whole
 from stockstream.core.rows import Series
 from stockstream.core.runs import Run
 from stockstream.core.trade_ids import TradeIds
+from stockstream.core.trading import Trading, bounds_of
 from stockstream.core.windows import Figures, Windows
 from stockstream.models import Candle
 
@@ -80,7 +81,7 @@ class Ahead:
     started_ms: int
 
 
-def write_whole(ahead: Sequence[Ahead], topic_id: int, closed_at: int) -> list[Candle]:
+def write_whole(ahead: Sequence[Ahead], topic_id: int, closed_at: int, trading: Trading) -> list[Candle]:
     """Append the closed rows of windows that are over to their series, all of one interval; returns their candles.
 
     ``closed_at`` is how far the log has been read.
@@ -98,11 +99,14 @@ def write_whole(ahead: Sequence[Ahead], topic_id: int, closed_at: int) -> list[C
     clocks = _repeated([each.run.clock for each in ahead], counts)
     starts = windows.start_ms.tolist()
     encoded = encoded_whole(topic_id, closed_at, windows, volume_e8, started_ms, clocks)
-    done = 0
+    done, bounds = 0, []
     for each, count in zip(ahead, counts, strict=True):
         each.series.append_encoded(starts[done : done + count], encoded[done : done + count])
+        hours = trading.hours(each.run.clock)
+        bounds += [bounds_of(hours, (interval, each.run.key, start)) for start in starts[done : done + count]]
         done += count
-    ends, opens, closes = zip(*[window_bounds(interval, start) for start in starts], strict=True)
+    opens, closes, _ = zip(*bounds, strict=True)
+    ends = [start + INTERVALS_MS[interval] for start in starts]
     return list(
         map(  # by place: naming twenty fields takes longer than all the rest
             Candle,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from stockstream.core.interval import session_bounds, window_end
+from stockstream.core.interval import Address, window_end
 from stockstream.core.partial import E8, decimal_text, vwap_of
 from stockstream.core.row import Row, candle_version
-from stockstream.core.rows import Address, Rows
+from stockstream.core.rows import Rows
+from stockstream.core.trading import bounds_of
 from stockstream.core.volume import Volume, cumulative_volume
 from stockstream.models import Candle
 from stockstream.models.candle import State
@@ -19,7 +18,8 @@ def candle_of(rows: Rows, at: Address, row: Row) -> Candle | None:
     if bar is None:
         return None
     interval, (symbol, session), start = at
-    end, opens, closes = window_bounds(interval, start)
+    opens, closes, _ = bounds_of(rows.trading.hours(row.clock), at)
+    end = window_end(interval, start)
     stamp, closed, trades = row.stamp, row.closed, bar.trades
     partial, gap, corrected = row.joined_ms > 0 and row.began_unseen, row.gap, False
     amount: float | None = None
@@ -38,12 +38,6 @@ def candle_of(rows: Rows, at: Address, row: Row) -> Candle | None:
         bar.first[3], bar.high, bar.low, bar.last[3], amount, vwap, trades or None,
         closed, candle_version(stamp, closed), opens, closes, partial, gap, corrected, state,
     )  # fmt: skip
-
-
-@lru_cache(20_000)
-def window_bounds(interval: str, start: int) -> tuple[int, int, int]:
-    """Window end, session open and session close."""
-    return window_end(interval, start), *session_bounds(interval, start)
 
 
 def volume_text(rows: Rows, at: Address, row: Row) -> str | None:

@@ -6,19 +6,20 @@ figure of a minute is then a reduction over its stretch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from stockstream.core.batch import Batch
+from stockstream.core.batch import Batch, add_ticks
 from stockstream.core.columns import QUOTE, SNAPSHOT, TRADE, Bools, Columns, Floats, Ints
 from stockstream.core.grouping import Groups, grouped
-from stockstream.core.interval import INTERVALS_MS, LEDGER, REGULAR
+from stockstream.core.interval import DAY_MS, INTERVALS_MS, LEDGER, REGULAR, SESSIONS
 from stockstream.core.partial import E8, Cumulative
 from stockstream.core.piece import Piece, clock_name
 from stockstream.core.runs import Sorted, runs_of, stamped_reader
+from stockstream.core.trading import Hours, Trading, places_of
 from stockstream.core.verdict import Policy
 from stockstream.core.windows import EDGE, Edges, Windows, sums
 
@@ -26,20 +27,50 @@ _MINUTE_MS = INTERVALS_MS[LEDGER]
 _GREATEST_SUMMED_SIZE = 1e12  # sums of as many sizes as fit into a batch stay below 2**63
 
 
-def add_columns(batch: Batch, policy: Policy, columns: Columns, base: int) -> None:
+def add_columns(batch: Batch, policy: Policy, trading: Trading, columns: Columns, base: int) -> None:
     """Judge and reduce columns of trades, snapshots and quotes; ``base`` is the stamp of their topic's offset 0.
 
-    Their symbols must be new to the batch.
+    Their symbols must be new to the batch. One whose venues have different hours is taken tick by tick.
     """
+    hours = [trading.hours(clock_name(*venue)) for venue in columns.venues]
+    if any(each is not hours[0] for each in hours):
+        columns = _without_mixed(batch, policy, trading, columns, base, hours)
     accepted = policy.accepts(columns)
     for index in np.flatnonzero(~accepted).tolist():
         batch.refused[base + int(columns.offset[index])] = policy.judge(columns.tick(index))
     quotes = columns.kind == QUOTE
     _add_quotes(batch, columns, base, np.flatnonzero(accepted & quotes))
-    _add_minutes(batch, columns, base, np.flatnonzero(accepted & ~quotes))
+    _add_minutes(batch, columns, base, np.flatnonzero(accepted & ~quotes), hours)
     batch.count += len(columns)
     if len(columns):
         batch.last = max(batch.last, base + int(columns.offset[-1]))
+
+
+def _without_mixed(
+    batch: Batch, policy: Policy, trading: Trading, columns: Columns, base: int, hours: Sequence[Hours | None]
+) -> Columns:
+    """Add the ticks of symbols that have venues of different hours; returns the others."""
+    of_venue = np.array([hours.index(each) for each in hours])[columns.venue]
+    of_symbol = np.zeros(len(columns.symbols), np.int64)
+    of_symbol[columns.symbol] = of_venue
+    is_mixed = np.zeros(len(columns.symbols), np.bool_)
+    is_mixed[columns.symbol[of_venue != of_symbol[columns.symbol]]] = True
+    apart = is_mixed[columns.symbol]
+    if not apart.any():
+        return columns
+    add_ticks(batch, policy, trading, stamped_reader(columns, base, np.flatnonzero(apart))())
+    return columns.of(np.flatnonzero(~apart))
+
+
+def _place(columns: Columns, chosen: Ints, hours: Sequence[Hours | None]) -> tuple[Ints, Ints]:
+    """Of the ticks at ``chosen`` the sessions, as places in `SESSIONS`, and the labels of their trading dates."""
+    session = np.zeros(len(chosen), np.int64)
+    day_ms = columns.event_time[chosen] // DAY_MS * DAY_MS
+    for each in dict.fromkeys(hours):
+        if each is not None:
+            of_these = np.array([other is each for other in hours])[columns.venue[chosen]]
+            session[of_these], day_ms[of_these] = places_of(each, columns, chosen[of_these])
+    return session, day_ms
 
 
 def _add_quotes(batch: Batch, columns: Columns, base: int, chosen: Ints) -> None:
@@ -58,12 +89,14 @@ def _add_quotes(batch: Batch, columns: Columns, base: int, chosen: Ints) -> None
         batch.quotes[key] = Piece(stamped_reader(columns, base, indices), list(clocks.items()))
 
 
-def _add_minutes(batch: Batch, columns: Columns, base: int, chosen: Ints) -> None:
+def _add_minutes(batch: Batch, columns: Columns, base: int, chosen: Ints, hours: Sequence[Hours | None]) -> None:
     if not len(chosen):
         return
     minute = columns.event_time[chosen] // _MINUTE_MS
     first_minute = int(minute.min())
-    groups = grouped(chosen, columns.symbol[chosen], minute - first_minute)
+    session, day_ms = _place(columns, chosen, hours)
+    key = columns.symbol[chosen] * len(SESSIONS) + session
+    groups = grouped(chosen, key, minute - first_minute)
     order, starts = groups.order, groups.starts
     price, size = columns.price[order], columns.last_size[order]
     venue = columns.venue[order]
@@ -77,10 +110,11 @@ def _add_minutes(batch: Batch, columns: Columns, base: int, chosen: Ints) -> Non
     whole = np.floor(sold)
     turnover, turnover_low = sums(starts, np.where(is_trade, price * size, 0.0))
     stamps = columns.offset[order] + base
-    heads = order[starts]
+    heads = groups.places[starts]
     minutes = Windows(
-        columns.symbol[heads],
-        columns.event_time[heads] // _MINUTE_MS * _MINUTE_MS,
+        key[heads],
+        minute[heads] * _MINUTE_MS,
+        day_ms[heads],
         odd,
         starts,
         groups.ends,

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 
-from stockstream.core.interval import INTERVALS_MS, LEDGER, window_start
+from stockstream.core.interval import INTERVALS_MS, LEDGER, Address, Key, window_start
 from stockstream.core.piece import Minute, Piece, Stamped
-from stockstream.core.rows import Address, Key, Rows, Series
+from stockstream.core.rows import Rows, Series
 from stockstream.core.runs import Run
 from stockstream.core.volume import preceding
 
@@ -49,16 +49,15 @@ class Retention:
         found: set[int] = set()
         if self._keep_ms is None:
             return found
-        minutes: dict[Key, list[int]] = {}
-        for key, minute in pieces:
-            minutes.setdefault(key, []).append(minute)
-        for key, starts in minutes.items():
+        minutes: dict[Key, list[Minute]] = {}
+        for minute in pieces:
+            minutes.setdefault(minute.key, []).append(minute)
+        for key, of_key in minutes.items():
             stored = self._rows.series(LEDGER, key).newest
+            starts = [minute.start_ms for minute in of_key]
             newest = max(starts) if stored is None else max(max(starts), stored)
             if min(starts) < newest - self._keep_ms:
-                ticks = sorted(
-                    (stamped for minute in starts for stamped in pieces[key, minute].ticks()), key=itemgetter(0)
-                )
+                ticks = sorted((stamped for minute in of_key for stamped in pieces[minute].ticks()), key=itemgetter(0))
                 found.update(self._expired_of(key, ticks, self._keep_ms))
         return found
 

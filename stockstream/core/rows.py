@@ -5,13 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Sequence
 
+from stockstream.core.interval import Address, Key
 from stockstream.core.row import Row
-
-Key = tuple[str, str]
-"""(symbol, session)."""
-
-Address = tuple[str, Key, int]
-"""(interval, key, window start ms)."""
+from stockstream.core.trading import Trading
 
 _UNREAD = Row(-1)
 
@@ -141,9 +137,13 @@ class Series:
 
 
 class Rows:
-    """The rows of one partition. By itself it holds all of them, in memory; a subclass reads those not held."""
+    """The rows of one partition. By itself it holds all of them, in memory; a subclass reads those not held.
 
-    def __init__(self) -> None:
+    ``trading`` tells the trading dates that their windows are cut by.
+    """
+
+    def __init__(self, trading: Trading | None = None) -> None:
+        self.trading = trading or Trading()
         self._series: dict[tuple[str, Key], Series] = {}
         self._active: list[Series] = []
 

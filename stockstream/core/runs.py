@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stockstream.core.columns import Columns, Ints
-from stockstream.core.interval import INTERVALS_MS, LEDGER, REGULAR
+from stockstream.core.interval import INTERVALS_MS, LEDGER, SESSIONS, Key
 from stockstream.core.piece import Minute, Piece, Stamped, Summary, piece_of
-from stockstream.core.rows import Key
+from stockstream.core.trading import NO_DATE
 from stockstream.core.windows import Figures, Stretch, Windows
 
 _LONGEST = max(INTERVALS_MS, key=INTERVALS_MS.__getitem__)
@@ -36,7 +36,7 @@ def stamped_reader(columns: Columns, base: int, indices: Ints) -> Callable[[], l
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The accepted trades and snapshots of one symbol.
+    """The accepted trades and snapshots of one symbol and session.
 
     ``windows`` are those of every interval; ``is_plain``: all are trades of one venue, and none of them has to be
     looked at by itself. Only then are those of longer intervals than the ledger's right. ``clock`` is the one that the
@@ -74,7 +74,8 @@ class Run:
     def pieces(self) -> Iterator[tuple[Minute, Piece]]:
         """The minutes as pieces, in the order of their first ticks in the log."""
         for minute in sorted(self.minutes, key=lambda each: each.first):
-            yield (self.key, minute.start_ms), self._piece(minute)
+            day_ms = None if minute.day_ms == NO_DATE else minute.day_ms
+            yield Minute(self.key, minute.start_ms, day_ms), self._piece(minute)
 
     def _piece(self, minute: Figures) -> Piece:
         ticks = self.ticks.reader(minute.begin, minute.end)
@@ -91,15 +92,15 @@ class Run:
 
 def runs_of(minutes: Windows, ticks: Sorted) -> Iterator[Run]:
     """The runs of a batch, from the windows of the ledger of all symbols."""
-    columns = {interval: minutes.rolled_up(length_ms) for interval, length_ms in INTERVALS_MS.items()}
-    columns[LEDGER] = minutes
+    columns = {interval: minutes if interval == LEDGER else minutes.rolled_up(interval) for interval in INTERVALS_MS}
     plain = minutes.plain()
-    for stretches in zip(*(windows.of_symbols() for windows in columns.values()), strict=True):
+    for stretches in zip(*(windows.of_keys() for windows in columns.values()), strict=True):
         windows = dict(zip(columns, stretches, strict=True))
         chosen = slice(windows[LEDGER].begin, windows[LEDGER].end)
         venues = minutes.venue[chosen]
+        symbol, session = divmod(int(minutes.key[chosen.start]), len(SESSIONS))
         yield Run(
-            (ticks.columns.symbols[int(minutes.symbol[chosen.start])], REGULAR),
+            (ticks.columns.symbols[symbol], SESSIONS[session]),
             windows,
             bool(plain[chosen].all() and (venues == venues[0]).all()),
             ticks.clocks[int(venues[0])],

@@ -1,18 +1,21 @@
 """A candle's volume from the cumulative volume of its vendor.
 
 A row keeps the cumulative that it closed with; the volume of a candle is what that grew by since the candle before it
-on the same trading date. It is derived whenever a candle is published, never stored: a late tick in one candle changes
-the next one's volume too, and a stored difference would go stale in a crash between the two.
+on the same trading date: of the regular session the one before it in that session, in extended hours the one before it
+in either. It is derived whenever a candle is published, never stored: a late tick in one candle changes the next one's
+volume too, and a stored difference would go stale in a crash between the two.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stockstream.core.interval import trading_day
+from stockstream.core.interval import DAILY, EXTENDED, REGULAR, SESSIONS, Address
 from stockstream.core.partial import Cumulative
 from stockstream.core.row import Baseline, Row
-from stockstream.core.rows import Address, Rows
+from stockstream.core.rows import Rows
+from stockstream.core.trading import date_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ def cumulative_volume(rows: Rows, at: Address, row: Row, seen: Cumulative) -> Vo
     cumulative. A cumulative that went down is a correction: flagged, the new baseline for what follows, never a
     negative volume. A dip that the same candle makes good again cannot be told from growth.
     """
-    opened, _ = trading_day(at[2])
+    opened, _ = date_of(rows.trading.hours(row.clock), at)
     before = preceding(rows, at)
     corrected = seen.peak > seen.last[1]
     if before is not None:
@@ -59,28 +62,56 @@ def cumulative_volume(rows: Rows, at: Address, row: Row, seen: Cumulative) -> Vo
 
 def preceding(rows: Rows, at: Address) -> Baseline | None:
     """The closing cumulative of the nearest earlier row of the same trading date that has one."""
-    interval, key, start = at
-    opened, _ = trading_day(start)
     row = rows.get(at)
-    while row is None or row.baseline is None:
-        earlier = rows.before((interval, key, start))
-        if earlier is None or earlier < opened:
-            return None
-        start = earlier
-        row = rows.get((interval, key, start))
-        seen = row.bar.cumulative if row is not None and row.bar is not None else None
+    if row is not None and row.baseline is not None:
+        return row.baseline
+    if at[0] == DAILY:
+        return None
+    opened, _ = date_of(rows.trading.hours("" if row is None else row.clock), at)
+    for earlier in _earlier(rows, at, opened):
+        seen = None if earlier.bar is None else earlier.bar.cumulative
         if seen is not None:
             return (*seen.last, seen.stamp)
-    return row.baseline
-
-
-def next_counted(rows: Rows, at: Address) -> Address | None:
-    """The row whose volume counts from the one at ``at``: the nearest later one of its date with a cumulative."""
-    interval, key, start = at
-    _, closed = trading_day(start)
-    while (later := rows.after((interval, key, start))) is not None and later < closed:
-        start = later
-        row = rows.get((interval, key, start))
-        if row is not None and row.bar is not None and row.bar.cumulative is not None:
-            return interval, key, start
+        if earlier.baseline is not None:
+            return earlier.baseline
     return None
+
+
+def _earlier(rows: Rows, at: Address, opened: int) -> Iterator[Row]:
+    """The rows before one since its date's session has opened, the nearest first."""
+    interval, (symbol, session), start = at
+    places = {session: start}
+    if session == EXTENDED:
+        places[REGULAR] = start + 1  # what of a minute is regular comes before what is not
+    while True:
+        found = {each: rows.before((interval, (symbol, each), place)) for each, place in places.items()}
+        known = [(place, each == EXTENDED, each) for each, place in found.items() if place is not None]
+        if not known:
+            return
+        place, _, nearest = max(known)
+        if place < opened:
+            return
+        places[nearest] = place
+        row = rows.get((interval, (symbol, nearest), place))
+        if row is not None:
+            yield row
+
+
+def counted_from(rows: Rows, at: Address, row: Row) -> list[Address]:
+    """The rows whose volume may count from the one at ``at``: the next ones of its date with a cumulative volume."""
+    interval, (symbol, session), start = at
+    if interval == DAILY:
+        return []
+    hours = rows.trading.hours(row.clock)
+    found = []
+    for other in SESSIONS[SESSIONS.index(session) :]:
+        key = (symbol, other)
+        _, closed = date_of(hours, (interval, key, start))
+        later = rows.after((interval, key, start if other == session else start - 1))
+        while later is not None and later < closed:
+            known = rows.get((interval, key, later))
+            if known is not None and known.bar is not None and known.bar.cumulative is not None:
+                found.append((interval, key, later))
+                break
+            later = rows.after((interval, key, later))
+    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from stockstream.core.rows import Address
+from stockstream.core.interval import Address
 
 
 class Clock:

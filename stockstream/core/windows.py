@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockstream.core.columns import Bools, Floats, Ints
+from stockstream.core.interval import DAILY, INTERVALS_MS
 from stockstream.core.partial import E8, Cumulative, Edge, Partial, two_sum
+from stockstream.core.trading import NO_DATE
 
 Edges = NDArray[Any]
 """`Edge` as columns, of the type `EDGE`."""
@@ -26,10 +28,12 @@ class Figures(NamedTuple):
 
     ``begin`` and ``end`` are where they stand in the order of symbols and minutes; ``first`` and ``last`` their stamps
     at both ends. ``is_odd``: they have to be looked at one by one, for their ids do not ascend, or venues take turns.
-    ``ids`` are ranges of trade ids, kept by minutes only.
+    ``day_ms`` is the label of their trading date, `NO_DATE` for none. ``ids`` are ranges of trade ids, kept by minutes
+    only.
     """
 
     start_ms: int
+    day_ms: int
     is_odd: bool
     begin: int
     end: int
@@ -60,10 +64,14 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """The fields of `Figures`, one entry a window, symbol by symbol, and of each symbol ascending."""
+    """The fields of `Figures`, one entry a window, key by key, and of each key ascending.
 
-    symbol: Ints
+    ``key`` is an index into symbols times the number of sessions, and one into `SESSIONS`.
+    """
+
+    key: Ints
     start_ms: Ints
+    day_ms: Ints
     is_odd: Bools
     begin: Ints
     end: Ints
@@ -83,10 +91,10 @@ class Windows:
     cumulative: Sequence[Cumulative | None]
     ids: Sequence[list[int]]
 
-    def _reader(self, symbols: int) -> Callable[[int], Figures]:
-        """Reads the figures at an index; of few windows a symbol all are asked for, so all are read at once."""
+    def _reader(self, keys: int) -> Callable[[int], Figures]:
+        """Reads the figures at an index; of few windows a key all are asked for, so all are read at once."""
         columns: list[Any] = [getattr(self, name) for name in Figures._fields]
-        if len(self.start_ms) <= _FEW * symbols:
+        if len(self.start_ms) <= _FEW * keys:
             lists = (column.tolist() if isinstance(column, np.ndarray) else column for column in columns)
             return list(map(Figures._make, zip(*lists, strict=True))).__getitem__
         items = [column.item if isinstance(column, np.ndarray) else column.__getitem__ for column in columns]
@@ -97,28 +105,30 @@ class Windows:
         return Windows(*[_chosen(getattr(self, name), chosen) for name in self.__slots__])
 
     def plain(self) -> Bools:
-        """Which hold nothing but trades, of one venue, that need not be looked at one by one."""
-        plain: Bools = ~self.is_odd & (self.trades == self.end - self.begin)
+        """Which hold nothing but trades, of one venue and date, that need not be looked at one by one."""
+        plain: Bools = ~self.is_odd & (self.trades == self.end - self.begin) & (self.day_ms != NO_DATE)
         return plain
 
-    def of_symbols(self) -> Iterator[Stretch]:
-        """The windows of each symbol."""
-        starts = _starts(self.symbol)
+    def of_keys(self) -> Iterator[Stretch]:
+        """The windows of each key."""
+        starts = _starts(self.key)
         read, starts_ms = self._reader(len(starts)), self.start_ms.tolist()
-        for begin, end in pairwise(np.append(starts, len(self.symbol)).tolist()):
+        for begin, end in pairwise(np.append(starts, len(self.key)).tolist()):
             yield Stretch(self, begin, end, starts_ms, read)
 
-    def rolled_up(self, length_ms: int) -> Windows:
-        """Those of a longer length. Only what is plain is right: cumulative volume is left out."""
-        start_ms = self.start_ms // length_ms * length_ms
-        starts = _starts(self.symbol, start_ms)
+    def rolled_up(self, interval: str) -> Windows:
+        """Those of a longer interval. Only what is plain is right: cumulative volume is left out."""
+        length_ms = INTERVALS_MS[interval]
+        start_ms = self.day_ms if interval == DAILY else self.start_ms // length_ms * length_ms
+        starts = _starts(self.key, start_ms)
         lasts = np.append(starts[1:], len(start_ms)) - 1
         turnover, low = sums(starts, self.turnover)
         turnover, low = two_sum(turnover, low, np.add.reduceat(self.turnover_low, starts))
         one_venue = np.minimum.reduceat(self.venue, starts) == np.maximum.reduceat(self.venue, starts)
         return Windows(
-            self.symbol[starts],
+            self.key[starts],
             start_ms[starts],
+            self.day_ms[starts],
             ~(np.logical_and.reduceat(self.plain(), starts) & one_venue),
             self.begin[starts],
             self.end[lasts],
@@ -142,7 +152,7 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The windows of one symbol, ascending, at least one: those of ``columns`` from ``begin`` up to ``end``.
+    """The windows of one key, ascending, at least one: those of ``columns`` from ``begin`` up to ``end``.
 
     The figures of one are read when it is asked for; most windows of a backlog are never looked at by themselves.
     """

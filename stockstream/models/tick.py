@@ -9,6 +9,8 @@ Kind = Literal["trade", "snapshot", "quote", "start", "gap", "repair"]
 KINDS: tuple[Kind, ...] = ("trade", "snapshot", "quote", "start", "gap", "repair")
 CONTROLS: frozenset[Kind] = frozenset({"start", "gap", "repair"})
 """The kinds that are no prices, but say what is known of them."""
+REGULAR_MARKET = 1
+"""``market_hours`` of the regular session, and of what does not say; 0 is before it, 2 and 3 after or around it."""
 SPANS: frozenset[Kind] = frozenset({"gap", "repair"})
 """Those of them that tell of a stretch of time, from ``event_time`` to ``until``."""
 

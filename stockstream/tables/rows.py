@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from stockstream.broker.stores import PartitionStore
-from stockstream.core.interval import INTERVALS_MS
+from stockstream.core.interval import INTERVALS_MS, Address, Key
 from stockstream.core.row import Row, row_closed_at, row_is_closed, row_place
-from stockstream.core.rows import Address, Key, Rows, Series
+from stockstream.core.rows import Rows, Series
+from stockstream.core.trading import Trading
 
 Changes = dict[str, list[tuple[bytes, bytes | None]]]
 """By interval: encoded keys and rows (None: deleted) to be stored and logged."""
@@ -53,9 +54,9 @@ _MOST_KEPT = 10_000  # of a partition; about a kilobyte each
 class StoreRows(Rows):
     """Rows in stores. What batches read and change is held until it is taken; of many series the newest row stays."""
 
-    def __init__(self, stores: Mapping[str, PartitionStore]) -> None:
+    def __init__(self, stores: Mapping[str, PartitionStore], trading: Trading | None = None) -> None:
         """``stores``: the partition's store of each interval."""
-        super().__init__()
+        super().__init__(trading)
         self._stores = stores
         self._kept: dict[Series, None] = {}
         self.places: dict[int, int] = {}

@@ -30,9 +30,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stockstream.codecs.avro import Decoder, Encoder
 from stockstream.codecs.registry import Registry
-from stockstream.core.interval import INTERVALS_MS
+from stockstream.core.interval import INTERVALS_MS, Address
 from stockstream.core.row import Row, row_is_newer
-from stockstream.core.rows import Address
 from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, TICK_SCHEMA_V2, Candle, Latest, Tick
 from stockstream.tables import table_name
 from stockstream.tables.rows import decode_key

@@ -7,16 +7,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from crashing import CandleKey, Host, in_batches, take
+from crashing import (
+    Host,
+    assert_equal_candles,
+    assert_same,
+    in_batches,
+    restarted,
+    run_through,
+    run_with_crashes,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from ticks import DAY, MINUTE, SYMBOL, controls, dense_trades, prices, repaired_streams
 
+from stockstream.core.interval import Address
 from stockstream.core.row import stamp
-from stockstream.core.rows import Address
-from stockstream.models import Candle, Tick
+from stockstream.models import Tick
 
-CLOSED_BIT = 1 << 55
 MUCH_LATER = 10**12
 
 
@@ -27,68 +34,6 @@ def replayed_logs(draw: st.DrawFn) -> list[tuple[int, Tick]]:
     ticks = draw(st.permutations(ticks + draw(st.lists(st.sampled_from(ticks), max_size=6))))
     step = draw(st.sampled_from([1, 3]))
     return [(stamp(1, n * step), tick) for n, tick in enumerate(ticks)]
-
-
-def run_through(log: list[tuple[int, Tick]], cuts: set[int], **options: int) -> Host:
-    host = Host(**options)
-    for batch in in_batches(log, cuts):
-        host.feed(batch)
-        host.commit()
-    return host
-
-
-def run_with_crashes(log: list[tuple[int, Tick]], data: st.DataObject, **options: int) -> Host:
-    """Read the log to its end, as columns; now and then commit, now and then crash."""
-    host = Host(**options, columnar=True)
-    position = 0
-    crashes = data.draw(st.integers(1, 4), label="crashes")
-    while position < len(log):
-        size = data.draw(st.integers(1, len(log)), label="batch")
-        batch = log[position : position + size]
-        host.feed(batch)
-        position += len(batch)
-        what = data.draw(st.sampled_from(["go on", "commit", "crash"]), label="then")
-        if what == "commit":
-            host.commit()
-        elif what == "crash" and crashes:
-            crashes -= 1
-            host = restarted(host, data, **options)
-            position = next((n for n, (at, _) in enumerate(log) if at > host.committed), len(log))
-    if data.draw(st.booleans(), label="crash at the end"):
-        host = restarted(host, data, **options)
-        rest = [entry for entry in log if entry[0] > host.committed]
-        if rest:
-            host.feed(rest)
-    return host
-
-
-def restarted(host: Host, data: st.DataObject, **options: int) -> Host:
-    """A new host after a crash: rows in any states since the commit, sends since then arrived or not."""
-    torn, sent = host.wreck(lambda count: data.draw(st.integers(0, count - 1)))
-    sink = dict(host.committed_sink)
-    for candle in sent:
-        take(sink, candle)
-    again = Host(torn, committed=host.committed, sink=sink, **options, columnar=host.columnar)
-    again.verdicts = host.verdicts
-    return again
-
-
-def forming(candle: Candle) -> Candle:
-    """Without what depends on when windows close."""
-    return replace(candle, version=candle.version & ~CLOSED_BIT, is_closed=False, state="forming")
-
-
-def assert_same(found: dict[CandleKey, Candle], expected: dict[CandleKey, Candle]) -> None:
-    assert found.keys() == expected.keys()
-    for key, candle in expected.items():
-        assert_equal_candles(found[key], candle)
-
-
-def assert_equal_candles(found: Candle, expected: Candle) -> None:
-    assert replace(forming(found), vwap=None) == replace(forming(expected), vwap=None)
-    if expected.vwap is not None:
-        assert found.vwap is not None
-        assert abs(found.vwap - expected.vwap) <= 1e-12 * expected.vwap
 
 
 @given(replayed_logs(), st.sets(st.integers(1, 40), max_size=10), st.data())

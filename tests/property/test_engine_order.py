@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from fractions import Fraction
-
-from crashing import CandleKey, Host, in_batches
+from crashing import CLOSED_BIT, CandleKey, Host, in_batches, log_of, unversioned
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import reference_candles
+from reference import assert_as_in, reference_candles
 from ticks import repaired_streams, streams
 
-from stockstream.core.row import stamp
 from stockstream.models import Candle, Tick
-
-CLOSED_BIT = 1 << 55
 
 
 def candles_of(log: list[tuple[int, Tick]], cuts: set[int], columnar: bool = False) -> dict[CandleKey, Candle]:
@@ -22,10 +16,6 @@ def candles_of(log: list[tuple[int, Tick]], cuts: set[int], columnar: bool = Fal
     for batch in in_batches(log, cuts):
         host.feed(batch)
     return host.candles()
-
-
-def log_of(ticks: list[Tick]) -> list[tuple[int, Tick]]:
-    return [(stamp(0, offset), tick) for offset, tick in enumerate(ticks)]
 
 
 cuts = st.sets(st.integers(1, 40), max_size=12)
@@ -37,11 +27,6 @@ def disordered(draw: st.DrawFn) -> tuple[list[Tick], list[Tick]]:
     ticks = draw(streams)
     again = draw(st.lists(st.sampled_from(ticks), max_size=10))
     return ticks, draw(st.permutations(ticks + again))
-
-
-def unversioned(candle: Candle) -> Candle:
-    """Without what disorder may change: how far the log had been read, and what that says of closing."""
-    return replace(candle, version=0, is_closed=False, state="forming", vwap=None)
 
 
 @given(disordered(), cuts, cuts)
@@ -63,18 +48,7 @@ def test_candles_are_those_of_the_reference(ticks: list[Tick], data: st.DataObje
     log = log_of(data.draw(st.permutations(ticks + again)))
     found = candles_of(log, some, columnar=True)
     expected = reference_candles(log)
-    assert {(symbol, interval, start) for symbol, interval, _, start in found} == expected.keys()
-    for (symbol, interval, _, start), candle in found.items():
-        reference = expected[symbol, interval, start]
-        prices = (candle.open, candle.high, candle.low, candle.close)
-        assert prices == (reference.open, reference.high, reference.low, reference.close)
-        assert candle.volume == (None if reference.volume is None else float(reference.volume))
-        assert candle.trades == reference.trades
-        assert (candle.partial, candle.gap, candle.corrected) == (reference.partial, reference.gap, reference.corrected)
-        assert candle.version & (CLOSED_BIT - 1) == reference.offset
-        assert (candle.vwap is None) == (reference.vwap is None)
-        if reference.vwap is not None:
-            assert abs(Fraction(candle.vwap) - reference.vwap) <= Fraction(1, 10**12) * reference.vwap
+    assert_as_in(expected, found)
 
 
 @given(streams, cuts)

@@ -18,10 +18,10 @@ from stockstream.agents.intake import letters_of, take_in
 from stockstream.codecs.avro import Encoder, TickDecoder
 from stockstream.core.columns import Columns
 from stockstream.core.engine import Engine
-from stockstream.core.interval import INTERVALS_MS
+from stockstream.core.interval import INTERVALS_MS, Address
 from stockstream.core.latest import newest_of, rank_of
 from stockstream.core.row import Row, stamp
-from stockstream.core.rows import Address, Rows
+from stockstream.core.rows import Rows
 from stockstream.core.verdict import Policy
 from stockstream.models import TICK_SCHEMA_V2, Tick
 from stockstream.models.records import Records

@@ -16,9 +16,11 @@ from stockstream.core.partial import Partial, fold
 from stockstream.core.piece import Minute, Piece
 from stockstream.core.reduce import add_columns
 from stockstream.core.trade_ids import TradeIds
+from stockstream.core.trading import Trading
 from stockstream.core.verdict import Policy
 from stockstream.models import Tick
 
+UTC_DAYS = Trading()
 BASE = 3 << 55
 POLICY = Policy(feed_delay_ms={"slow": 3_600_000})
 
@@ -51,10 +53,10 @@ def numbered(ticks: list[Tick]) -> list[tuple[int, Tick]]:
     return [(10 + 2 * place, tick) for place, tick in enumerate(ticks)]
 
 
-def both(log: list[tuple[int, Tick]]) -> tuple[Batch, Batch]:
+def both(log: list[tuple[int, Tick]], trading: Trading = UTC_DAYS) -> tuple[Batch, Batch]:
     scalar, columnar = Batch(), Batch()
-    add_ticks(scalar, POLICY, [(BASE + offset, tick) for offset, tick in log])
-    add_columns(columnar, POLICY, columns_of(log), BASE)
+    add_ticks(scalar, POLICY, trading, [(BASE + offset, tick) for offset, tick in log])
+    add_columns(columnar, POLICY, trading, columns_of(log), BASE)
     return scalar, columnar
 
 

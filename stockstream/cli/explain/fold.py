@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from stockstream.cli.explain.window import Found, Window
 from stockstream.cli.place import Place
 from stockstream.core.columns import QUOTE, Columns
 from stockstream.core.engine import Engine
-from stockstream.core.piece import Stamped
+from stockstream.core.piece import Stamped, clock_name
 from stockstream.core.publish import candle_of, volume_text
 from stockstream.core.row import OFFSET_BITS, Row, stamp
 from stockstream.core.rows import Rows
@@ -49,7 +49,8 @@ class Fold:
         self.earliest_ms: int | None = None
         self._key = window.symbol.encode()
         self._rules = rules
-        self._rows = Rows()
+        self._rows = Rows(rules.trading)
+        self._is_heard = False
         self._engine = Engine(
             self._rows,
             rules.policy,
@@ -58,7 +59,7 @@ class Fold:
             committed=_NOTHING_COMMITTED,
         )
         # A tick that lies so far behind the window has closed it, and made expired what of it comes later: one will do.
-        self._far_ms = window.bounds_ms[1] + rules.close_delay_ms + rules.retention_ms
+        self._far_ms = self._far_after(window)
         self._has_far = False
         self._topics: list[str] = []
         self._since: tuple[Tick, Found] | None = None
@@ -69,6 +70,7 @@ class Fold:
         if topic not in self._topics:
             self._end_topic()
             self._topics.append(topic)
+        self._learn_hours(intake)
         ticks = [stamped for stamped in intake.ticks if self._matters(stamped[1])]
         columns = self._chosen(intake.columns)
         epoch = self._rules.epoch
@@ -134,6 +136,18 @@ class Fold:
                         if does:
                             found.setdefault(name, each)
         return found
+
+    def _learn_hours(self, intake: Intake) -> None:
+        """Cut the window by the hours of the exchange that the first tick names."""
+        venues = [(tick.source, tick.exchange) for _, tick in intake.ticks if tick.kind not in CONTROLS]
+        venues += [intake.columns.venues[at] for at in intake.columns.venue[:1].tolist()]
+        if venues and not self._is_heard:
+            self._is_heard = True
+            self.window = replace(self.window, hours=self._rules.trading.hours(clock_name(*venues[0])))
+            self._far_ms = self._far_after(self.window)
+
+    def _far_after(self, window: Window) -> int:
+        return window.bounds_ms[1] + self._rules.close_delay_ms + self._rules.retention_ms
 
     def _row(self) -> Row | None:
         return self._rows.get(self.window.address)

@@ -16,6 +16,7 @@ from stockstream.cli.comparison import Difference
 from stockstream.cli.explain.fold import Fold
 from stockstream.cli.explain.window import Found
 from stockstream.cli.text import aligned, plain
+from stockstream.core.interval import window_end
 from stockstream.models import Candle, Verdict
 from stockstream.web.times import rfc3339, stamp
 
@@ -43,7 +44,8 @@ def print_text(fold: Fold, stored: Stored | None) -> None:
     """Print all of it: the records as a table on a terminal, else as aligned lines. None: ClickHouse was not asked."""
     window = fold.window
     opens, closes = map(time_text, window.bounds_ms)
-    click.echo(f"{window.symbol} {window.interval} from {opens} to {closes}\n")
+    session = "" if window.hours is None else f", {window.session} session"
+    click.echo(f"{window.symbol} {window.interval} from {opens} to {closes}{session}\n")
     header, *rows = _table(fold)
     if sys.stdout.isatty():
         _print_rich(header, rows)
@@ -62,8 +64,9 @@ def as_json(fold: Fold, stored: Stored | None) -> str:
     told: dict[str, Any] = {
         "symbol": window.symbol,
         "interval": window.interval,
+        "session": window.session,
         **stamp("window_start", window.start_ms),
-        **stamp("window_end", window.bounds_ms[1]),
+        **stamp("window_end", window_end(window.interval, window.start_ms)),
         "records": [_record(each) for each in fold.found],
         "others": dict(fold.others),
         "candle": None if candle is None else {**asdict(candle), "exact_volume": fold.volume},

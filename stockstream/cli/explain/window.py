@@ -6,43 +6,49 @@ from dataclasses import dataclass
 
 from stockstream.cli.place import Place
 from stockstream.core.holes import touches
-from stockstream.core.interval import REGULAR, session_bounds, trading_day
+from stockstream.core.interval import DAILY, REGULAR, Address, window_start
 from stockstream.core.partial import Edge, Partial
 from stockstream.core.piece import Stamped
-from stockstream.core.rows import Address
+from stockstream.core.trading import FARTHEST_MS, Hours, bounds_of, place_of
 from stockstream.models import Tick, Verdict
 from stockstream.models.tick import CONTROLS, Kind
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The window of ``symbol`` that begins at ``start_ms``."""
+    """The window of ``symbol`` and ``session`` that begins at ``start_ms``, cut by the ``hours`` of its venue."""
 
     symbol: str
     interval: str
     start_ms: int
+    session: str = REGULAR
+    hours: Hours | None = None
 
     @property
     def address(self) -> Address:
         """Where its row is."""
-        return self.interval, (self.symbol, REGULAR), self.start_ms
+        return self.interval, (self.symbol, self.session), self.start_ms
 
     @property
     def bounds_ms(self) -> tuple[int, int]:
         """Which event times are in it: from the first up to, and without, the second."""
-        return session_bounds(self.interval, self.start_ms)
+        bounds = bounds_of(self.hours, self.address)
+        return bounds.opens_ms, bounds.ends_ms
 
     @property
     def first_ms(self) -> int:
         """The first event that matters: its cumulative volume counts from those before it on its trading date."""
-        return trading_day(self.start_ms)[0]
+        day = window_start(DAILY, self.start_ms)
+        return day if self.hours is None else day - FARTHEST_MS
 
     def holds(self, tick: Tick) -> bool:
         """Whether a tick lies in it, or a control record reaches into it."""
         opens, closes = self.bounds_ms
         if tick.kind in CONTROLS and tick.until is not None:
             return touches([tick.event_time, tick.until], opens, closes)
-        return opens <= tick.event_time < closes
+        if not opens <= tick.event_time < closes:
+            return False
+        return tick.kind in CONTROLS or place_of(self.hours, tick)[0] == self.session
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ together. So one that cannot be read costs itself only, and the others are taken
 
 from __future__ import annotations
 
+from stockstream.calendars import Calendar, Calendars
 from stockstream.errors import BadMessage
 from stockstream.models import Tick, is_symbol
 from stockstream.sources.contract import Frame, PartlyBad, Refused
@@ -53,6 +54,16 @@ def _refusal(said: object) -> Refused:
     return Refused(f"Finnhub says: {shown(said)}", [PREFIX + name] if is_symbol(PREFIX + name) and name else [])
 
 
+def calendar_of(calendars: Calendars, symbol: str) -> Calendar | None:
+    """The calendar of a symbol: its own name says which exchange it is of."""
+    return calendars.of_exchange(SOURCE, _exchange_of(symbol.removeprefix(PREFIX)))
+
+
+def _exchange_of(name: str) -> str:
+    exchange, colon, _ = name.partition(":")
+    return exchange if colon else "US"
+
+
 def _tick(trade: object, received_ms: int) -> Tick:
     if not isinstance(trade, dict):
         raise BadMessage(f"no JSON object: {shown(trade)}")
@@ -64,8 +75,8 @@ def _tick(trade: object, received_ms: int) -> Tick:
     price, size = number(trade.get("p")), number(trade.get("v"))
     if not isinstance(conditions, list | None) or not all(isinstance(code, str) for code in conditions or ()):
         raise BadMessage(f"no list of condition codes: {shown(conditions)}")
-    exchange, colon, _ = name.partition(":")
-    is_share = not colon
+    exchange = _exchange_of(name)
+    is_share = exchange == "US"
     return Tick(
         PREFIX + name,
         time_ms,
@@ -74,7 +85,7 @@ def _tick(trade: object, received_ms: int) -> Tick:
         kind="trade" if size else "quote",
         producer_timestamp=received_ms,
         timestamp=str(time_ms),
-        exchange="US" if is_share else exchange,
+        exchange=exchange,
         source=SOURCE,
         currency="USD" if is_share else None,
         conditions=",".join(conditions) if conditions else None,

@@ -14,7 +14,7 @@ import httpx
 from pydantic import SecretStr
 from websockets.exceptions import InvalidStatus
 
-from stockstream.calendars import Calendars, calendars_in
+from stockstream.calendars import Calendar, Calendars, calendars_in
 from stockstream.calendars.definition import AUCTION, CONTINUOUS, FIXED_PRICE
 from stockstream.models import Tick
 from stockstream.sources.contract import Capabilities, Frame, Location, NotAdmitted, PartlyBad
@@ -238,3 +238,8 @@ def _end_s(token: str) -> float:
         return float(end_s)
     except (ValueError, LookupError, TypeError, binascii.Error, OverflowError):
         return 0.0
+
+
+def calendar_of(calendars: Calendars, symbol: str) -> Calendar | None:
+    """The calendar of a symbol of which no trade has been heard yet; its name does not say."""
+    return calendars.of_exchange(SOURCE, _UNHEARD)

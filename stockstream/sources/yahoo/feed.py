@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from websockets.exceptions import InvalidStatus
 
-from stockstream.calendars import Calendars, calendars_in
+from stockstream.calendars import Calendar, Calendars, calendars_in
 from stockstream.models import Tick
 from stockstream.sources.contract import Capabilities, Frame
 from stockstream.sources.yahoo.parse import parse
@@ -76,6 +76,11 @@ class YahooFeed:
         if isinstance(error, InvalidStatus) and error.response.status_code in _REFUSED:
             return f"Yahoo refuses connections with HTTP {error.response.status_code}: see the address {self.url}"
         return None
+
+
+def calendar_of(calendars: Calendars, symbol: str) -> Calendar | None:
+    """The calendar of a symbol by its name alone, None where that says nothing."""
+    return calendars.of_suffix(YahooFeed.name, suffix_of(symbol))
 
 
 def suffix_of(symbol: str) -> str:

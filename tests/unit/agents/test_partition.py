@@ -8,7 +8,7 @@ import pytest
 
 from stockstream.agents.partition import Outcome, Partition, topic_id
 from stockstream.codecs.avro import TickDecoder
-from stockstream.core.rows import Address
+from stockstream.core.interval import Address
 from stockstream.models import Candle, Latest, Verdict
 from stockstream.models.records import Records
 from stockstream.tables import Tables

@@ -83,11 +83,13 @@ def test_bounds_are_those_that_the_exchange_publishes(
         ("XNYS", "2026-11-02T14:29:59.999", "extended", "2026-11-02"),
         ("XNYS", "2026-11-02T14:30", "regular", "2026-11-02"),
         ("XNYS", "2026-11-02T20:59:59.999", "regular", "2026-11-02"),
-        ("XNYS", "2026-11-02T21:00", "extended", "2026-11-02"),
+        ("XNYS", "2026-11-02T21:00:59.999", "regular", "2026-11-02"),
+        ("XNYS", "2026-11-02T21:01", "extended", "2026-11-02"),
         ("XNYS", "2026-11-03T00:59", "extended", "2026-11-02"),
         ("XNYS", "2026-11-03T01:00", None, None),
         ("XNYS", "2026-11-26T15:00", None, None),
-        ("XNYS", "2026-11-27T18:00", "extended", "2026-11-27"),
+        ("XNYS", "2026-11-27T18:00:01", "regular", "2026-11-27"),
+        ("XNYS", "2026-11-27T18:01", "extended", "2026-11-27"),
         ("XNYS", "2026-11-27T22:00", None, None),
         ("XNYS", "2026-11-28T15:00", None, None),
         ("XTKS", "2026-11-27T02:30", None, "2026-11-27"),
@@ -198,7 +200,7 @@ def test_codes_of_feeds_have_calendars() -> None:
         found = ALL.of_exchange("yahoo", exchange)
         assert found is not None
         assert found.code == code
-    assert ALL.of_exchange("yahoo", "PNK") is None
+    assert ALL.of_exchange("yahoo", "OSA") is None
     assert ALL.of_exchange("nobody", "NMS") is None
     assert ALL.of_suffix("yahoo", "ZZ") is None
     named = ALL.named("CMX")

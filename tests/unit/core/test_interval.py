@@ -6,8 +6,6 @@ from stockstream.core.interval import (
     DAY_MS,
     INTERVALS_MS,
     check_interval,
-    session_bounds,
-    trading_day,
     window_end,
     window_start,
 )
@@ -22,11 +20,6 @@ def test_a_window_holds_its_start_and_not_its_end(interval: str) -> None:
     assert window_start(interval, MIDNIGHT) == MIDNIGHT
     assert window_start(interval, end - 1) == MIDNIGHT
     assert window_start(interval, end) == end
-
-
-def test_a_day_is_the_utc_day() -> None:
-    assert session_bounds("1d", MIDNIGHT) == (MIDNIGHT, MIDNIGHT + DAY_MS)
-    assert trading_day(MIDNIGHT + DAY_MS - 60_000) == (MIDNIGHT, MIDNIGHT + DAY_MS)
 
 
 def test_an_unknown_interval_is_refused_with_the_known_ones() -> None:

@@ -65,11 +65,11 @@ def test_the_days_of_real_trades_are_their_exact_roll_up(trades: list[Tick]) -> 
     expected = reference_candles(list(enumerate(trades)))
     found = candles(engine, "1d")
     assert [candle.window_start for candle, _ in found] == sorted(
-        start for _, interval, start in expected if interval == "1d"
+        start for _, interval, _, start in expected if interval == "1d"
     )
     for candle, volume in found:
         assert volume is not None
-        assert Decimal(volume) == expected[SYMBOL, "1d", candle.window_start].volume
+        assert Decimal(volume) == expected[SYMBOL, "1d", "regular", candle.window_start].volume
     assert sum(candle.trades or 0 for candle, _ in found) == len(trades)
 
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stockstream.core.interval import Address
 from stockstream.core.row import Row
-from stockstream.core.rows import Address, Rows
+from stockstream.core.rows import Rows
 
 
 def at(start: int, symbol: str = "A", interval: str = "1m") -> Address:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockstream.core.rows import Address
+from stockstream.core.interval import Address
 from stockstream.core.watermark import Clocks
 
 MINUTE = 60_000

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockstream.broker.stores import PartitionStore
-from stockstream.core.interval import INTERVALS_MS
+from stockstream.core.interval import INTERVALS_MS, Address
 from stockstream.core.partial import Partial
 from stockstream.core.row import Row
-from stockstream.core.rows import Address, Rows
+from stockstream.core.rows import Rows
 from stockstream.models import Tick
 from stockstream.tables import Tables
 from stockstream.tables.rows import Changes, StoreRows, decode_key, encode_key
