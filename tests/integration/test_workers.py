@@ -25,7 +25,7 @@ from stockstream.testing.wait import wait_until
 TICKS = 38_000  # almost eleven minutes of event time, over midnight
 LOAD_S = 38.0
 PATIENCE_S = 90
-SOME = SYMBOLS[::4]  # by HTTP each candle is a request: of the others the tables and ClickHouse tell
+SOME = SYMBOLS[::4]  # by HTTP it is a request a symbol and interval; of the others tables and SQL tell
 
 
 @pytest.fixture
