@@ -224,3 +224,5 @@ def test_a_symbol_of_venues_with_different_hours_counts_each_tick_by_its_own(col
     days = {utc(key[3]): candle.trades for key, candle in host.candles().items() if key[1] == "1d"}
     assert days == {"2026-11-27T00:00": 3, "2026-11-26T00:00": 2}
     assert {candle.trades for key, candle in host.candles().items() if key[1] != "1d"} == {5}
+    one_by_one = days_of(TRADING, [[tick] for _, tick in log])
+    assert {utc(candle.window_start): candle.trades for candle in one_by_one} == days
