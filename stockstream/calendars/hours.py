@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from stockstream.calendars.calendar import SPAN_MS, Calendar
+from stockstream.calendars.calendar import END_MS, SPAN_MS, Calendar
 from stockstream.calendars.definition import LAST_PRINTS
 from stockstream.calendars.session import SESSION_OF_PHASE, Session
 from stockstream.core.columns import Bools, Ints
@@ -50,6 +50,8 @@ class ExchangeHours:
     def day_ending_after(self, session: str, at_ms: int) -> int:
         """The first trading date whose session ends after ``at_ms``."""
         today = _date(at_ms)
+        if at_ms >= END_MS:
+            return _label(today)
         for more in range(-1, _DAYS_LOOKED_AT):
             found = self._calendar.session(today + timedelta(more))
             if found is not None and _bounds_of(found, session).ends_ms > at_ms:
@@ -58,7 +60,7 @@ class ExchangeHours:
 
     def _bounds(self, session: str, day_ms: int) -> Bounds:
         """Those of a date's session; of what is no trading date the day in UTC."""
-        found = self._calendar.session(_date(day_ms))
+        found = None if day_ms >= END_MS else self._calendar.session(_date(day_ms))
         return Bounds(day_ms, day_ms + DAY_MS, day_ms + DAY_MS) if found is None else _bounds_of(found, session)
 
     def _table(self, span: int) -> _Places:
