@@ -14,7 +14,8 @@ import click
 
 from stockstream.cli.columns import TIME_UNIT, parse_columns, parse_symbols
 from stockstream.cli.progress import progress
-from stockstream.cli.times import INTERVAL, Span, parse_time_option
+from stockstream.cli.times import INTERVAL, SESSION, Span, parse_time_option
+from stockstream.core.interval import REGULAR
 from stockstream.core.offline import OfflineEngine
 from stockstream.models import Candle, Verdict
 from stockstream.sources.replay.files import open_recording
@@ -30,6 +31,7 @@ _USED = {Verdict.ACCEPTED, Verdict.DUPLICATE}
 @INTERVAL
 @click.option("--columns", callback=parse_columns, help="The file's own column names: event_ms=time,price=px,…")
 @TIME_UNIT
+@SESSION
 @click.option("--topic", help="Read this topic of Kafka, as it is named there, instead of a file.")
 @click.option(
     "--from",
@@ -44,6 +46,7 @@ def command(
     interval: str,
     columns: Mapping[str, str],
     time_unit: TimeUnit | None,
+    session: str,
     topic: str | None,
     from_ms: int | None,
     to_ms: int | None,
@@ -57,7 +60,8 @@ def command(
     cannot be is an error. Parquet's timestamps know their own unit.
 
     With --topic the candles are those that a worker with the same settings makes of the records that are there at
-    the start.
+    the start. Days and sessions are those of the exchanges that the records name; a file names none, and has days in
+    UTC.
 
     --from and --to choose candles by when their windows begin, in event time; each chosen one is whole, whatever of it
     lies beyond --to. --symbols chooses instruments by the column symbol, or by the records of the topic.
@@ -75,8 +79,10 @@ def command(
         from stockstream.settings import Settings
 
         engine = asyncio.run(fold_topic(Settings.load(), topic, span, symbols))
-        _print(engine, span, has_symbol=True)
+        _print(engine, span, session, has_symbol=True)
         return
+    if session != REGULAR:
+        raise click.UsageError("--session is for topics: a file's trades are all of one session")
     with open_recording(str(file), columns, unit=time_unit) as trades:
         if symbols and not trades.has_symbol:
             raise click.UsageError(
@@ -84,7 +90,7 @@ def command(
                 "--columns symbol=…"
             )
         engine = _fold(trades, span, symbols)
-    _print(engine, span, trades.has_symbol)
+    _print(engine, span, session, has_symbol=trades.has_symbol)
 
 
 def _fold(trades: Recording, span: Span, symbols: Collection[str] | None) -> OfflineEngine:
@@ -99,11 +105,11 @@ def _fold(trades: Recording, span: Span, symbols: Collection[str] | None) -> Off
     return engine
 
 
-def _print(engine: OfflineEngine, span: Span, has_symbol: bool) -> None:
+def _print(engine: OfflineEngine, span: Span, session: str, *, has_symbol: bool) -> None:
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(("symbol", *_HEADER) if has_symbol else _HEADER)
     for candle, volume in engine.candles(span.interval):
-        if span.holds(candle.window_start):
+        if candle.session == session and span.holds(candle.window_start):
             row = _row(candle, volume)
             rows.writerow((candle.symbol, *row) if has_symbol else row)
     sys.stdout.flush()

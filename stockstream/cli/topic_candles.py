@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import numpy as np
 
-from stockstream.adapters import policy_of
+from stockstream.adapters import policy_of, trading_of
 from stockstream.agents.intake import Intake
 from stockstream.cli.times import Span
 from stockstream.cli.topic_ticks import in_log_since_ms, read_ticks
@@ -26,7 +26,7 @@ async def fold_topic(
     ends at the start: an event is never in the log before it happens, but may come there any time later. Raises as
     `read_ticks` does.
     """
-    engine = OfflineEngine(policy_of(settings))
+    engine = OfflineEngine(policy_of(settings), trading_of(settings))
     since_ms = None if span.first_ms is None else in_log_since_ms(settings, span.first_ms)
     async with aclosing(read_ticks(settings, topic, since_ms=since_ms)) as taken:
         async for _, intake in taken:

@@ -12,6 +12,7 @@ from stockstream.core.piece import Stamped
 from stockstream.core.publish import candle_of, volume_text
 from stockstream.core.row import stamp
 from stockstream.core.rows import Rows
+from stockstream.core.trading import Trading
 from stockstream.core.verdict import Policy
 from stockstream.models import Candle, Tick, Verdict
 
@@ -19,9 +20,9 @@ from stockstream.models import Candle, Tick, Verdict
 class OfflineEngine:
     """Candles of ticks given in any number of batches, in any order."""
 
-    def __init__(self, policy: Policy | None = None) -> None:
-        """``policy`` defaults to one that finds nothing late."""
-        self._rows = Rows()
+    def __init__(self, policy: Policy | None = None, trading: Trading | None = None) -> None:
+        """``policy`` defaults to one that finds nothing late, ``trading`` to days in UTC."""
+        self._rows = Rows(trading)
         self._engine = Engine(self._rows, policy or Policy(accepted_lateness_ms=None))
         self._next_offset = 0
         self.verdicts: Counter[Verdict] = Counter()
