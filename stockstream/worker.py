@@ -30,6 +30,7 @@ from stockstream.codecs.avro import CandleDecoder, Decoder, Encoder, TickDecoder
 from stockstream.codecs.whole import WholeCandleDecoder, WholeTickDecoder
 from stockstream.core.latest import is_as_late
 from stockstream.core.rules import CandleRules
+from stockstream.core.trading import Trading
 from stockstream.errors import SettingsError, StockstreamError, TopicMismatch, Unreachable
 from stockstream.faust_app import faust_app, serve_impatiently
 from stockstream.ingestion import Ingestion
@@ -159,7 +160,7 @@ class Runtime:
         self.persister = self._persister(topics, rules, dead_letters)
         self.keys = keys_of(settings)
         self.guard = guard_of(settings, self.keys, _now_ms)
-        self._serve(topics)
+        self._serve(topics, rules.trading)
 
     @property
     def topics(self) -> list[TopicSpec]:
@@ -282,7 +283,7 @@ class Runtime:
         self.app.add_dependency(persister)
         return persister
 
-    def _serve(self, topics: list[str]) -> None:
+    def _serve(self, topics: list[str], trading: Trading) -> None:
         views = TableViews(
             self.app, self.app.topic(topics[0]), self.processor, self._latest_decoder, self.tables.names, _now_ms
         )
@@ -300,6 +301,7 @@ class Runtime:
                 lambda: check_keys(self.keys),
             ],
             now_ms=_now_ms,
+            trading=trading,
             metrics=[
                 Counted("dead_letters", "Records put away, by reason.", "reason", self._letters_by_reason),
                 Counted("ticks", "Ticks read, by verdict.", "verdict", self._ticks_by_verdict),
