@@ -299,7 +299,7 @@ def test_a_window_without_a_tick_is_one_line_with_what_is_kept(system: System, k
     nothing = f"EMPTY{uuid.uuid4().hex[:6].upper()}"
     result = run(nothing, START, "--topic", topic, "--from", "2023-11-01")
     kept = f"{topic}, which keeps records for 6 hours; {read} there is none at all\n"
-    # Its name says New York, where that is within regular hours.
+    # By its name it is traded in New York, and so in sessions.
     none = f"stockstream: no tick of {nothing} in the regular session {window} is in topic "
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", none + kept)
     later = {"symbol": nothing, "price": 1, "event_time": T0_MS + HOUR_MS}
