@@ -18,8 +18,12 @@ KINDS = ("trade", "snapshot")
 LATE_BY_S = (10, 600, 1200, 1860)
 """Within a feed's delay and beyond it, within what is accepted besides and beyond that."""
 DELAYS_S = (0, 900)
-ENDED_BY = {"forming": None, "closed": DAY_MS + DAY + 10 * MINUTE, "evicted": DAY_MS + 5 * DAY}
-"""When the tick before the late one happened, which ends the candles of the day before, and takes the place of rows."""
+STAGES = {
+    "forming": (),
+    "closed": (DAY_MS + DAY + 10 * MINUTE,),
+    "evicted": tuple(DAY_MS + 5 * DAY + number * MINUTE for number in range(3)),
+}
+"""When the prints before the late one happened. Rows go once their closing, and what is kept of them, are committed."""
 WINDOWS = {"minute": ("1m", NOON_MS), "next": ("1m", NOON_MS + MINUTE), "five": ("5m", NOON_MS), "day": ("1d", DAY_MS)}
 
 Key = tuple[str, str, str, int]
@@ -38,9 +42,9 @@ _PLAIN: dict[tuple[str, str], Values] = {
 """Open, high, low, close, volume and trades of the candles without the late print."""
 
 _CHANGED: dict[tuple[str, str], Values] = {
-    ("trade", "minute"): (10.0, 50.0, 10.0, 50.0, 5.0, 2),
-    ("trade", "five"): (10.0, 50.0, 10.0, 11.0, 7.0, 3),
-    ("trade", "day"): (10.0, 50.0, 10.0, 11.0, 7.0, 3),
+    ("trade", "minute"): (10.0, 50.0, 10.0, 50.0, 4.0, 2),
+    ("trade", "five"): (10.0, 50.0, 10.0, 11.0, 6.0, 3),
+    ("trade", "day"): (10.0, 50.0, 10.0, 11.0, 6.0, 3),
     ("snapshot", "minute"): (10.0, 50.0, 10.0, 50.0, 130.0, None),
     ("snapshot", "next"): (11.0, 11.0, 11.0, 11.0, 50.0, None),
     ("snapshot", "five"): (10.0, 50.0, 10.0, 11.0, 180.0, None),
@@ -95,19 +99,25 @@ class Case:
             return ["forming"]
         return ["forming", "closed", *(["amended"] if self.is_changed(window) else [])]
 
-    def before(self) -> list[Tick]:
-        """Subscribed before the date began; a print at noon, one in the next minute, and maybe one days later."""
-        ended_ms = ENDED_BY[self.stage]
+    def steps(self) -> list[list[Tick]]:
+        """Subscribed before the date began, a print at noon, and one in the next minute; what ends those; the late one.
+
+        Each step is to be committed before the next.
+        """
+        late = self._print(NOON_MS + 40 * SECOND, 50.0, 3, 130)
         return [
-            Tick(self.symbol, DAY_MS - MINUTE, kind="start", exchange=self.exchange),
-            self._print(NOON_MS + 10 * SECOND, 10.0, 1, 100),
-            self._print(NOON_MS + 70 * SECOND, 11.0, 2, 180),
-            *([] if ended_ms is None else [self._print(ended_ms, 12.0, 3, 7)]),
+            [
+                Tick(self.symbol, DAY_MS - MINUTE, kind="start", exchange=self.exchange),
+                self._print(NOON_MS + 10 * SECOND, 10.0, 1, 100),
+                self._print(NOON_MS + 70 * SECOND, 11.0, 2, 180),
+            ],
+            *([self._print(at_ms, 12.0, number, number)] for number, at_ms in enumerate(STAGES[self.stage], 4)),
+            [replace(late, producer_timestamp=late.event_time + self.late_s * SECOND)],
         ]
 
-    def late(self) -> Tick:
-        tick = self._print(NOON_MS + 40 * SECOND, 50.0, 4, 130)
-        return replace(tick, producer_timestamp=tick.event_time + self.late_s * SECOND)
+    def log(self) -> list[Tick]:
+        """All of them, the late one last."""
+        return [tick for step in self.steps() for tick in step]
 
     def _print(self, event_ms: int, price: float, number: int, volume: int) -> Tick:
         """A trade of ``number``, or a snapshot with a cumulative ``volume``."""
@@ -117,7 +127,7 @@ class Case:
         return replace(tick, last_size=float(number), trade_id=number)
 
 
-CASES = [Case(*each) for each in product(KINDS, ENDED_BY, DELAYS_S, LATE_BY_S)]
+CASES = [Case(*each) for each in product(KINDS, STAGES, DELAYS_S, LATE_BY_S)]
 
 
 def exchange_of(stage: str, delay_s: int) -> str:
@@ -125,7 +135,7 @@ def exchange_of(stage: str, delay_s: int) -> str:
 
 
 def feed_delays_s() -> dict[str, int]:
-    return {exchange_of(stage, delay_s): delay_s for stage, delay_s in product(ENDED_BY, DELAYS_S) if delay_s}
+    return {exchange_of(stage, delay_s): delay_s for stage, delay_s in product(STAGES, DELAYS_S) if delay_s}
 
 
 def policy() -> Policy:

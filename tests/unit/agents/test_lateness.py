@@ -62,7 +62,7 @@ def live(
 async def test_a_late_print_is_judged_and_merged_alike_live_and_in_a_replay(
     live: Callable[[list[Tick]], Live], case: Case
 ) -> None:
-    log = [*case.before(), case.late()]
+    log = case.log()
     late_at = len(log) - 1
     found = live(log)
     assert found.verdicts == [Verdict.ACCEPTED] * late_at + [case.verdict]
@@ -75,6 +75,8 @@ async def test_a_late_print_is_judged_and_merged_alike_live_and_in_a_replay(
         assert values_of(states[-1]) == case.values(window), window
         assert (states[-1].version & OFFSETS == late_at) is case.is_changed(window), window
         assert (states[-1].partial, states[-1].gap, states[-1].corrected) == (False, False, False), window
+    kept = {candle.key for candle in found.partition.candles("1m", case.symbol, 99)}
+    assert (case.key("minute") in kept) is (case.stage != "evicted")
     assert_alike(found, replayed(log))
 
 
@@ -95,7 +97,7 @@ def assert_alike(found: Live, replay: Host) -> None:
 def test_a_late_print_is_taken_by_a_rebuild_whatever_live_did(case: Case) -> None:
     """Which turns lateness off and forgets no row; so it repairs what was `late` and what was `expired`."""
     engine = OfflineEngine(replace(policy(), accepted_lateness_ms=None))
-    assert set(engine.add([*case.before(), case.late()])) == {Verdict.ACCEPTED}
+    assert set(engine.add(case.log())) == {Verdict.ACCEPTED}
     made = {candle.key: values_of(candle) for each in ("1m", "5m", "1d") for candle, _ in engine.candles(each)}
     for window in WINDOWS:
         assert made[case.key(window)] == case.counted(window)
