@@ -178,6 +178,32 @@ def test_a_topics_candles_lack_what_is_late_and_nothing_that_is_expired(
 
 
 @pytest.mark.usefixtures("followed")
+def test_what_a_rebuild_would_change_is_listed(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in system.environment.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(
+        main, ["candles", "--topic", system.topic("yfinance"), "--rebuilt", "--to", "2024-10-05"]
+    )
+    assert result.exit_code == 0, result.output
+    places = late_offsets(system)
+    listed = {
+        (row["symbol"], int(row["start_ms"]), row["field"]): (row["now"], row["rebuilt"], row["ticks"])
+        for row in csv.DictReader(io.StringIO(result.stdout))
+    }
+    expected = {}
+    for case, window in cells():
+        symbol, interval, _, start_ms = case.key(window)
+        if interval == "1m" and case.verdict is not Verdict.ACCEPTED:
+            ticks = "{}-{} {}".format(*places[symbol], case.verdict)
+            volume = case.values(window)[4], case.counted(window)[4]
+            if volume[0] != volume[1]:
+                expected[symbol, start_ms, "volume"] = (f"{volume[0]}", f"{volume[1]}", ticks)
+    assert {key: told for key, told in listed.items() if key[2] == "volume"} == expected
+    closes = [told[:2] for (_, _, field), told in listed.items() if field == "close"]
+    assert closes == [("10.0", "50.0")] * sum(case.verdict is not Verdict.ACCEPTED for case in CASES)
+
+
+@pytest.mark.usefixtures("followed")
 def test_another_worker_makes_the_same_of_the_same_log(
     system: System, kafka: KafkaCluster, registry: RegistryServer, clickhouse_server: ClickHouseFacade
 ) -> None:
