@@ -138,6 +138,11 @@ def bounds_of(hours: Hours | None, at: Address) -> Bounds:
     return _utc_bounds(interval, start)
 
 
+def is_dated(hours: Hours | None, at: Address) -> bool:
+    """Whether a window is of a trading date; not, where it begins between two."""
+    return hours is None or at[0] == DAILY or hours.place(at[2]).day_ms is not None
+
+
 def date_of(hours: Hours | None, at: Address) -> tuple[int, int]:
     """From when to when the session of the date is that holds a window; between two dates, the window alone."""
     interval, (_, session), start = at

@@ -104,7 +104,9 @@ def volume_of(candles: dict[CandleKey, Candle], session: str, day: str) -> float
 
 def test_a_stray_print_has_a_minute_and_no_day(system: System) -> None:
     extended = by_http(system.workers["w0"], [SHARE], session="extended")
-    assert extended[SHARE, "1m", "extended", at("2026-11-25T02:30")].close == 99.0
+    stray = extended[SHARE, "1m", "extended", at("2026-11-25T02:30")]
+    # The vendor still tells what it counted on the date before.
+    assert (stray.close, stray.volume, stray.partial) == (99.0, 0.0, True)
     days = [candle for candle in extended.values() if candle.interval == "1d"]
     assert sorted(day.window_start for day in days) == [at("2026-11-24"), at("2026-11-25"), at("2026-11-30")]
     assert all(day.low >= 100 for day in days)
@@ -137,14 +139,25 @@ def test_the_stream_tells_of_the_session_that_is_followed(system: System) -> Non
     assert [candle["close"] for candle in regular.candles] == [112.0]
 
 
-@pytest.mark.parametrize(("session", "price", "volume"), [("regular", 104.0, 50), ("extended", 105.0, 10)])
-def test_the_minute_after_the_close_is_explained_by_session(session: str, price: float, volume: int) -> None:
-    arguments = ["explain", SHARE, "2026-11-24T21:00:00Z", "--session", session, "--json"]
+@pytest.mark.parametrize(
+    ("start", "interval", "session", "prices", "volume"),
+    [
+        ("2026-11-24T21:00:00Z", "1m", "regular", [104.0], 50),
+        ("2026-11-24T21:00:00Z", "1m", "extended", [105.0], 10),
+        ("2026-11-25T02:30:00Z", "1m", "extended", [99.0], 0),
+        ("2026-11-24", "1d", "regular", [102.0, 103.0, 104.0], 950),
+        ("2026-11-25T00:30:00Z", "1d", "extended", [100.0, 101.0, 105.0, 106.0], 1000),  # still the 24th in New York
+    ],
+)
+def test_a_candle_is_explained_by_the_records_of_its_session(
+    start: str, interval: str, session: str, prices: list[float], volume: int
+) -> None:
+    arguments = ["explain", SHARE, start, "--interval", interval, "--session", session, "--json"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
-    assert [each["price"] for each in found["records"] if each["kind"] == "snapshot"] == [price]
-    assert (found["session"], found["candle"]["close"], found["candle"]["volume"]) == (session, price, volume)
+    assert [each["price"] for each in found["records"] if each["kind"] == "snapshot"] == prices
+    assert (found["session"], found["candle"]["close"], found["candle"]["volume"]) == (session, prices[-1], volume)
     assert found["clickhouse"] == {"equal": True, "differences": [], "error": None}
 
 
