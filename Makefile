@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := test
-.PHONY: setup servers check audit check-deploy secrets test faults kills images calendars demo bench
+.PHONY: setup servers check audit check-deploy secrets test faults kills soak images calendars demo bench
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -52,6 +52,10 @@ faults: setup
 # Two hundred SIGKILLs in a replay of a million ticks; make kills KILLS="--kills 20 --ticks 100000"
 kills: setup
 	PYTHONPATH=tests $(BIN)/python -m faults.kills $(KILLS)
+
+# Half an hour at 2,000 ticks/s: memory, descriptors, lag; make soak SOAK="--minutes 5"
+soak: setup
+	PYTHONPATH=tests $(BIN)/python -m faults.soak $(SOAK)
 
 # The screenshots of the documentation.
 images: setup

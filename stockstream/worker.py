@@ -7,6 +7,7 @@ consumer group while it had something to send; a supervisor starts it again afte
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import functools
 import logging
 import sys
@@ -45,6 +46,7 @@ from stockstream.startup import (
     claim,
     collect_seldom,
     end,
+    leave,
     leave_on_signals,
     patiently,
     take_turns_often,
@@ -78,6 +80,7 @@ class Worker(faust.Worker):
             self.spinner = None  # it would write control characters into a log
         self._setup_logging()
         self.override_logging = False  # not once more
+        faulthandler.enable()  # a crash in compiled code says where
         leave_on_signals(self.loop)
         try:
             self.loop.run_until_complete(self.app.runtime.prepare())
@@ -85,7 +88,10 @@ class Worker(faust.Worker):
             end(error)
         collect_seldom()
         take_turns_often()
-        super().execute_from_commandline()
+        try:
+            super().execute_from_commandline()
+        except SystemExit as ended:
+            leave(ended.code)
 
     def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
         """We speak as the settings say, libraries from WARNING up: Faust alone has several DEBUG records a message."""

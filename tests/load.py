@@ -30,11 +30,11 @@ _BATCH_S = 0.02
 _STALLED_S = 120
 
 
-def market(seed: int, count: int, late: float = 0.0, has_ids: bool = True) -> Iterator[Tick]:
+def market(seed: int, count: int, late: float = 0.0, has_ids: bool = True, step_ms: float = STEP_MS) -> Iterator[Tick]:
     """Trades of all symbols, up to four seconds out of order, one in fifty delivered twice.
 
     This share of them is ``late``: by up to five minutes, so that it changes candles that have closed. Without ids none
-    comes twice.
+    comes twice. ``step_ms`` of event time lie between two of them.
     """
     without_ids = WITHOUT_IDS if has_ids else set(SYMBOLS)
     rng = random.Random(seed)
@@ -43,7 +43,7 @@ def market(seed: int, count: int, late: float = 0.0, has_ids: bool = True) -> It
     before: deque[Tick] = deque(maxlen=100)
     for n in range(count):
         symbol = rng.choice(SYMBOLS)
-        received = BEGIN_MS + n * STEP_MS
+        received = BEGIN_MS + int(n * step_ms)
         if n > 100 and rng.random() < 0.02:
             again = before[-rng.randrange(1, 100)]
             if again.symbol not in without_ids:

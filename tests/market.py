@@ -14,16 +14,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from oracle import Expected, Key, is_accepted
-from reference import LENGTHS, reference_candles, venue_of
+from reference import LENGTHS, reference_candles
 
-from stockstream.calendars import calendars_in
 from stockstream.models import Candle, Tick
 from stockstream.models.tick import CONTROLS
-from stockstream.sources.yahoo.fake import FakeYahoo, Market, Sent, Trade, instruments
+from stockstream.sources.yahoo.fake import FakeYahoo, Market, Sent, Trade, instruments, write_always_open
 from stockstream.testing.system import System
 from stockstream.testing.wait import wait_until_async
 
-CALENDARS = calendars_in(None)
 Content = tuple[int, float, int]
 """Time, price and volume of a snapshot."""
 
@@ -131,7 +129,10 @@ async def watched_market(
     listed = list(market.instruments)
     dealt = [symbol for first in range(3) for symbol in listed[first::3]]
     async with FakeYahoo(market, now_ms, snapshot_every_ms=snapshot_every_ms) as fake:
-        system.environment.update(now_ms.environment, SYMBOLS=",".join(dealt), STOCKSTREAM_YAHOO_URL=fake.url)
+        calendars = write_always_open(system.root, market.instruments.values())
+        system.environment.update(
+            now_ms.environment, SYMBOLS=",".join(dealt), STOCKSTREAM_YAHOO_URL=fake.url, **calendars
+        )
         yield Scene(fake, system, now_ms)
 
 
@@ -140,9 +141,7 @@ def expected_of(log: Mapping[int, Sequence[tuple[int, Tick]]]) -> dict[Key, Expe
     made = {}
     for entries in log.values():
         counted = [(at, tick) for at, tick in entries if tick.kind in CONTROLS or is_accepted(tick)]
-        exchanges = {tick.symbol: tick.exchange for _, tick in counted if tick.kind not in CONTROLS}
-        venues = {symbol: venue_of(CALENDARS.of_exchange("yahoo", exchange)) for symbol, exchange in exchanges.items()}
-        for key, reference in reference_candles(counted, venues.__getitem__).items():
+        for key, reference in reference_candles(counted).items():
             made[key] = Expected(reference, None)
     return made
 

@@ -99,9 +99,9 @@ UTC_DAYS = Venue()
 
 
 @cache
-def venue_of(calendar: Calendar | None) -> Venue:
-    """The venue of a calendar; None: days of UTC."""
-    return UTC_DAYS if calendar is None or calendar.code == "24/7" else Exchange(calendar)
+def venue_of(calendar: Calendar) -> Venue:
+    """The venue of a calendar."""
+    return Exchange(calendar)
 
 
 @dataclass(frozen=True)

@@ -198,6 +198,8 @@ class _Producer(driver.Producer):
 
     async def on_start(self) -> None:
         await super().on_start()
+        if self._producer is None:
+            return  # stopped while it was starting
         guard_sends(self._producer._sender, self.transport.lease, self.app)
 
 

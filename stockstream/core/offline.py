@@ -25,7 +25,7 @@ class OfflineEngine:
     def __init__(
         self, policy: Policy | None = None, trading: Trading | None = None, retention_ms: int | None = None
     ) -> None:
-        """``policy`` defaults to one that finds nothing late, ``trading`` to days in UTC.
+        """``policy`` defaults to one that finds nothing late, ``trading`` to days of UTC whatever the exchange.
 
         With ``retention_ms`` ticks are `expired` as they are where rows are kept for so long; here all rows stay.
         """

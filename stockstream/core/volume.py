@@ -112,7 +112,7 @@ def counted_from(rows: Rows, at: Address, row: Row) -> list[Address]:
         return []
     hours = rows.trading.hours(row.clock)
     found = []
-    for other in SESSIONS[SESSIONS.index(session) :]:
+    for other in (session,) if hours is None else SESSIONS[SESSIONS.index(session) :]:
         key = (symbol, other)
         _, closed = date_of(hours, (interval, key, start))
         later = rows.after((interval, key, start if other == session else start - 1))

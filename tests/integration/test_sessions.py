@@ -73,7 +73,9 @@ def environment(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def expected(system: System) -> dict[CandleKey, Reference]:
-    venue = venue_of(calendars_in(None).get("XNAS"))
+    calendar = calendars_in(None).get("XNAS")
+    assert calendar is not None
+    venue = venue_of(calendar)
     return {
         key: candle
         for log in system.tick_log().values()

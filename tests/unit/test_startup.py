@@ -104,3 +104,14 @@ async def test_what_does_not_pass_is_not_waited_for() -> None:
 
     with pytest.raises(TopicMismatch, match=r"^three instead of four$"):
         await patiently([wrong], 30)
+
+
+@pytest.mark.parametrize(("code", "expected", "told"), [(None, 0, ""), (70, 70, ""), ("no more", 1, "no more")])
+def test_a_process_leaves_with_its_code_and_without_being_taken_apart(code: object, expected: int, told: str) -> None:
+    program = (
+        "import atexit, sys; from stockstream.startup import leave\n"
+        "atexit.register(print, 'taken apart'); sys.stdout.write('done'); "
+        f"leave({code!r})"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr.strip()) == (expected, "done", told)

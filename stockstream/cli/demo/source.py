@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,7 +21,7 @@ from stockstream.models import Tick, Verdict
 from stockstream.sources.market import DAY_MS
 from stockstream.sources.replay.player import Player
 from stockstream.sources.replay.rows import Recording
-from stockstream.sources.yahoo.fake import FakeYahoo, Market, instruments
+from stockstream.sources.yahoo.fake import FakeYahoo, Market, instruments, write_always_open
 
 SYMBOLS = 300
 LIVE_SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN", "TSLA", "^GSPC", "ES=F", "BTC-USD", "ETH-USD", "VCB.VN")
@@ -43,8 +44,10 @@ async def made_up_market() -> AsyncIterator[dict[str, str]]:
             each.day = start_ms // DAY_MS
             each.volume = int(start_ms % DAY_MS / 1000 * _TRADES_PER_S * each.weight / whole * _LOTS_A_TRADE)
     market = Market(listed, start_ms, trades_per_s=_TRADES_PER_S, seed=start_ms)
-    async with FakeYahoo(market, now_ms, keep_tape=False) as fake:
-        yield {"STOCKSTREAM_YAHOO_URL": fake.url, "SYMBOLS": ",".join(market.instruments)}
+    with tempfile.TemporaryDirectory(prefix="stockstream-calendars-") as folder:
+        calendars = write_always_open(Path(folder), listed)
+        async with FakeYahoo(market, now_ms, keep_tape=False) as fake:
+            yield {"STOCKSTREAM_YAHOO_URL": fake.url, "SYMBOLS": ",".join(market.instruments), **calendars}
 
 
 def yahoo(symbols: Sequence[str]) -> dict[str, str]:

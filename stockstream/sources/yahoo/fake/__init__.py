@@ -6,7 +6,18 @@ snapshot a second and symbol follows, and a malformed command drops the connecti
 """
 
 from stockstream.sources.market import Instrument, Market, MarketClock, Trade, instruments
+from stockstream.sources.yahoo.fake.calendars import write_always_open
 from stockstream.sources.yahoo.fake.server import FakeYahoo
 from stockstream.sources.yahoo.fake.tape import Sent, Tape
 
-__all__ = ["FakeYahoo", "Instrument", "Market", "MarketClock", "Sent", "Tape", "Trade", "instruments"]
+__all__ = [
+    "FakeYahoo",
+    "Instrument",
+    "Market",
+    "MarketClock",
+    "Sent",
+    "Tape",
+    "Trade",
+    "instruments",
+    "write_always_open",
+]
