@@ -41,7 +41,7 @@ def mark(
     """Apply a ``start`` or ``gap`` record; returns the rows concerned.
 
     Windows before the one of ``oldest_ms`` are no longer kept: they are not marked, whether their rows are still there
-    or not. What they would have handed on is marked on the first window that is kept.
+    or not. What they would have handed on is marked on the first window that is kept. ``hours`` are those of the name.
     """
     first_ms, last_ms = tick.event_time, _last_ms(tick)
     kept_ms = first_ms if oldest_ms is None else max(first_ms, oldest_ms)
@@ -53,11 +53,13 @@ def mark(
         series = rows.series(interval, key)
         while reached is not None:
             at = (interval, key, reached)
-            opened, _ = date_of(hours, at)
+            found = series.get(reached)
+            own = _hours_of(rows, found, hours)
+            opened, _ = date_of(own, at)
             if tick.kind != "start" and opened > last_ms:
                 break
-            row = series.get(reached) or new_row(series, topic_id, reached, hours)
-            opens, _, ends = bounds_of(hours, at)
+            row = found or new_row(series, topic_id, reached, own)
+            opens, _, ends = bounds_of(own, at)
             if tick.kind == "start":
                 _mark_start(row, opens, ends, first_ms)
             else:
@@ -68,6 +70,11 @@ def mark(
             concerned.append(at)
             reached = series.after(reached)
     return concerned
+
+
+def _hours_of(rows: Rows, row: Row | None, guessed: Hours | None) -> Hours | None:
+    """The hours that a row's ticks have told; of one without ticks the ``guessed`` ones."""
+    return rows.trading.hours(row.clock) if row is not None and row.clock else guessed
 
 
 def _last_ms(tick: Tick) -> int:
@@ -115,10 +122,10 @@ def repair(
             series.put(earlier, before)
         reached = begin if series.get(begin) is not None else series.after(begin)
         while reached is not None:
-            opens, _, ends = bounds_of(hours, (interval, key, reached))
+            row = series.get(reached)
+            opens, _, ends = bounds_of(_hours_of(rows, row, hours), (interval, key, reached))
             if opens > last_ms:
                 break
-            row = series.get(reached)
             if row is not None:
                 if _repair(row, first_ms, last_ms, stamp, committed) and not touches(row.holes, opens, ends):
                     row.amended = row.amended or (row.closed and row.gap)

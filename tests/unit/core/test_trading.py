@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from crashing import Host, in_batches
 
 from stockstream.adapters import trading_of
 from stockstream.core.offline import OfflineEngine
+from stockstream.core.row import stamp
 from stockstream.core.trading import Trading
 from stockstream.models import Candle, Tick
 from stockstream.settings import Settings
@@ -179,3 +181,46 @@ def test_no_end_of_venues_fills_the_memory() -> None:
     for number in range(5000):
         assert trading.hours(f"x/{number}") is None
     assert len(trading._known) <= 1000
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_a_hole_over_the_night_reaches_into_a_day_that_begins_before_its_label(is_cut: bool) -> None:
+    hole = Tick("ES=F", ms("2026-11-30T21:50"), kind="gap", until=ms("2026-11-30T23:30"))
+    times = ("2026-11-30T15:00", "2026-11-30T23:40", "2026-12-02T15:00")
+    trades = [Tick("ES=F", ms(time), 5.0, 1.0, exchange="CME") for time in times]
+    days = days_of(TRADING, [[trades[0], hole], trades[1:]] if is_cut else [[trades[0], hole, *trades[1:]]])
+    assert [candle.gap for candle in days] == [True, True, False]
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_a_subscription_of_a_name_that_tells_no_exchange_leaves_its_date_partial(is_cut: bool) -> None:
+    sydney = TRADING.hours("yahoo/ASX")
+    start = Tick("X", ms("2026-11-26T23:10"), kind="start")
+    trades = [Tick("X", ms(time), 5.0, 1.0) for time in ("2026-11-27T00:05", "2026-11-30T01:00")]
+    trading = Trading(lambda source, exchange: sydney)
+    days = days_of(trading, [[start], trades] if is_cut else [[start, *trades]])
+    assert [candle.partial for candle in days] == [True, False]
+
+
+def days_of(trading: Trading, batches: list[list[Tick]]) -> list[Candle]:
+    engine = OfflineEngine(trading=trading)
+    for batch in batches:
+        engine.add(batch)
+    return [candle for candle, _ in engine.candles("1d")]
+
+
+@pytest.mark.parametrize("columnar", [True, False])
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_a_symbol_of_venues_with_different_hours_counts_each_tick_by_its_own(columnar: bool, is_cut: bool) -> None:
+    exchanges = ["ASX", "ASX", "", "ASX", ""]
+    at = ms("2026-11-26T23:30")
+    log = [
+        (stamp(0, number), Tick("X", at + number, 5.0, 1.0, trade_id=number, exchange=exchange))
+        for number, exchange in enumerate(exchanges)
+    ]
+    host = Host(trading=TRADING, columnar=columnar)
+    for batch in in_batches(log, range(1, 5) if is_cut else ()):
+        host.feed(batch)
+    days = {utc(key[3]): candle.trades for key, candle in host.candles().items() if key[1] == "1d"}
+    assert days == {"2026-11-27T00:00": 3, "2026-11-26T00:00": 2}
+    assert {candle.trades for key, candle in host.candles().items() if key[1] != "1d"} == {5}
