@@ -67,6 +67,7 @@ _SAVE_SPREAD_S = 0.02
 _DRAIN_S = 2.0  # what is not in the sink by then is read again
 _ASK_FOR_KEYS_S = 2.0
 _STOP_S = 30.0  # more than any part of a stop may take while the brokers answer
+_STDERR = 2  # by its number: where workers log, sys.stderr is no file
 
 
 class Worker(faust.Worker):
@@ -80,7 +81,7 @@ class Worker(faust.Worker):
             self.spinner = None  # it would write control characters into a log
         self._setup_logging()
         self.override_logging = False  # not once more
-        faulthandler.enable()  # a crash in compiled code says where
+        faulthandler.enable(_STDERR)  # a crash in compiled code says where
         leave_on_signals(self.loop)
         try:
             self.loop.run_until_complete(self.app.runtime.prepare())
