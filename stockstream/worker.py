@@ -31,6 +31,7 @@ from stockstream.codecs.avro import CandleDecoder, Decoder, Encoder, TickDecoder
 from stockstream.codecs.whole import WholeCandleDecoder, WholeTickDecoder
 from stockstream.core.latest import is_as_late
 from stockstream.core.rules import CandleRules
+from stockstream.core.trading import Trading
 from stockstream.errors import SettingsError, StockstreamError, TopicMismatch, Unreachable
 from stockstream.faust_app import faust_app, serve_impatiently
 from stockstream.ingestion import Ingestion
@@ -66,6 +67,7 @@ _SAVE_SPREAD_S = 0.02
 _DRAIN_S = 2.0  # what is not in the sink by then is read again
 _ASK_FOR_KEYS_S = 2.0
 _STOP_S = 30.0  # more than any part of a stop may take while the brokers answer
+_STDERR = 2  # by its number: where workers log, sys.stderr is no file
 
 
 class Worker(faust.Worker):
@@ -79,7 +81,7 @@ class Worker(faust.Worker):
             self.spinner = None  # it would write control characters into a log
         self._setup_logging()
         self.override_logging = False  # not once more
-        faulthandler.enable()  # a crash in compiled code says where
+        faulthandler.enable(_STDERR)  # a crash in compiled code says where
         leave_on_signals(self.loop)
         try:
             self.loop.run_until_complete(self.app.runtime.prepare())
@@ -165,7 +167,7 @@ class Runtime:
         self.persister = self._persister(topics, rules, dead_letters)
         self.keys = keys_of(settings)
         self.guard = guard_of(settings, self.keys, _now_ms)
-        self._serve(topics)
+        self._serve(topics, rules.trading)
 
     @property
     def topics(self) -> list[TopicSpec]:
@@ -288,7 +290,7 @@ class Runtime:
         self.app.add_dependency(persister)
         return persister
 
-    def _serve(self, topics: list[str]) -> None:
+    def _serve(self, topics: list[str], trading: Trading) -> None:
         views = TableViews(
             self.app, self.app.topic(topics[0]), self.processor, self._latest_decoder, self.tables.names, _now_ms
         )
@@ -306,6 +308,7 @@ class Runtime:
                 lambda: check_keys(self.keys),
             ],
             now_ms=_now_ms,
+            trading=trading,
             metrics=[
                 Counted("dead_letters", "Records put away, by reason.", "reason", self._letters_by_reason),
                 Counted("ticks", "Ticks read, by verdict.", "verdict", self._ticks_by_verdict),

@@ -8,7 +8,7 @@ from typing import Any
 
 from rocksdict import Options, Rdict
 
-from stockstream.core.interval import INTERVALS_MS, Address
+from stockstream.core.interval import INTERVALS_MS, REGULAR, Address
 from stockstream.core.publish import candle_of
 from stockstream.core.rows import Rows
 from stockstream.models import Candle
@@ -34,14 +34,16 @@ def by_sql(system: System) -> Found:
     return _by_key(Candle(*row) for row in system.sql(f"SELECT {', '.join(columns)} FROM candles AS c"))
 
 
-def by_http(worker: WorkerProcess, symbols: Iterable[str], intervals: Iterable[str] = INTERVALS_MS) -> Found:
+def by_http(
+    worker: WorkerProcess, symbols: Iterable[str], intervals: Iterable[str] = INTERVALS_MS, session: str = REGULAR
+) -> Found:
     """``/candles/…`` of one worker, page by page from the newest back."""
     found: list[Candle] = []
     for symbol in symbols:
         for interval in intervals:
-            end = ""
-            while page := _get(worker, f"/candles/{symbol}?interval={interval}&limit={_PAGE}{end}")["candles"]:
-                found += (_candle(symbol, interval, row) for row in page)
+            path, end = f"/candles/{symbol}?interval={interval}&session={session}&limit={_PAGE}", ""
+            while page := _get(worker, f"{path}{end}")["candles"]:
+                found += (_candle(symbol, interval, row, session) for row in page)
                 end = f"&end={page[0]['window_start_ms']}"
                 if len(page) < _PAGE:
                     break
@@ -84,10 +86,10 @@ def _get(worker: WorkerProcess, path: str) -> Any:
     return answer
 
 
-def _candle(symbol: str, interval: str, row: Mapping[str, Any]) -> Candle:
+def _candle(symbol: str, interval: str, row: Mapping[str, Any], session: str = REGULAR) -> Candle:
     values = {name: row[f"{name}_ms"] if name in _TIMES else row.get(name) for name in _COLUMNS}
     return Candle(
-        **values | {"symbol": symbol, "interval": interval, "session": "regular", "version": int(row["version"])}
+        **values | {"symbol": symbol, "interval": interval, "session": session, "version": int(row["version"])}
     )
 
 

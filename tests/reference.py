@@ -153,10 +153,12 @@ def _candle(venue: Venue, interval: str, window: Window, windows: dict[Window, L
     session, label = window
     if interval == "1d":
         start, _, end = venue.bounds(session, label)
-        opened = start
+        opened, is_stray = start, False
     else:
         start, end = label, label + LENGTHS[interval]
-        opened, _ = venue.date_of(session, start) or (start, end)
+        date_bounds = venue.date_of(session, start)
+        is_stray = date_bounds is None
+        opened, _ = date_bounds or (start, end)
     entries = _unique(windows[window])
     ordered = sorted((_edge(offset, tick) for offset, tick in entries))
     prices = [tick.price for _, tick in entries]
@@ -201,7 +203,8 @@ def _candle(venue: Venue, interval: str, window: Window, windows: dict[Window, L
             gap = gap or any(begun < end and until > since for begun, until in holes)
         else:
             cold = (
-                not any(at <= opened for at in starts)
+                is_stray
+                or not any(at <= opened for at in starts)
                 or partial
                 or any(opened < at <= first[0] for at in starts)
                 or any(begun <= opened < until for begun, until in holes)

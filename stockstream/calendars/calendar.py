@@ -13,7 +13,9 @@ from stockstream.core.interval import DAY_MS
 
 _DAYS_AT_ONCE = 32
 SPAN_MS = _DAYS_AT_ONCE * DAY_MS
-_END_MS = 253_370_000_000_000  # in the year 9998
+END_MS = 253_370_000_000_000
+"""In the year 9998. No calendar tells of what comes later: it looks at dates ahead, which end with the year 9999."""
+
 _EPOCH = date(1970, 1, 1)
 _EPOCH_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = timedelta(minutes=1)
@@ -87,7 +89,7 @@ class Calendar:
 
     def state(self, at_ms: int) -> tuple[date | None, str | None]:
         """`trading_date` and `phase_of`."""
-        if not 0 <= at_ms < _END_MS:
+        if not 0 <= at_ms < END_MS:
             return _OUTSIDE
         times, states = self.edges(at_ms // SPAN_MS)
         return states[bisect_right(times, at_ms) - 1]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, lru_cache
 
 import numpy as np
 
-from stockstream.calendars.calendar import SPAN_MS, Calendar
-from stockstream.calendars.definition import LAST_PRINTS
+from stockstream.calendars.calendar import END_MS, SPAN_MS, Calendar
+from stockstream.calendars.definition import AUCTION, CONTINUOUS, EXTENDED_HOURS, FIXED_PRICE, LAST_PRINTS
 from stockstream.calendars.session import SESSION_OF_PHASE, Session
 from stockstream.core.columns import Bools, Ints
 from stockstream.core.interval import DAY_MS, EXTENDED, REGULAR, SESSIONS
@@ -26,6 +27,10 @@ class ExchangeHours:
 
     def __init__(self, calendar: Calendar) -> None:
         self._is_extended = calendar.definition.extended is not None
+        self._open = {
+            REGULAR: {CONTINUOUS, AUCTION, FIXED_PRICE},
+            EXTENDED: {EXTENDED_HOURS, LAST_PRINTS} if self._is_extended else set(),
+        }
         self._calendar = calendar
         self._tables: dict[int, _Places] = {}
         self.bounds = lru_cache(4096)(self._bounds)
@@ -50,15 +55,32 @@ class ExchangeHours:
     def day_ending_after(self, session: str, at_ms: int) -> int:
         """The first trading date whose session ends after ``at_ms``."""
         today = _date(at_ms)
+        if at_ms >= END_MS:
+            return _label(today)
         for more in range(-1, _DAYS_LOOKED_AT):
             found = self._calendar.session(today + timedelta(more))
             if found is not None and _bounds_of(found, session).ends_ms > at_ms:
                 return _label(found.day)
         return _label(today)
 
+    def open_before(self, session: str, at_ms: int) -> tuple[int, int] | None:
+        """A stretch in which a session is open, of those that begin before ``at_ms`` the last; None: none for a month.
+
+        What goes on without a pause may be told in pieces. In the minute of last prints the regular session is over,
+        and extended hours, where there are any, have begun.
+        """
+        phases = self._open[session]
+        if at_ms < END_MS:
+            for span in (at_ms // SPAN_MS, at_ms // SPAN_MS - 1):
+                times, states = self._calendar.edges(span)
+                for index in range(bisect_left(times, at_ms) - 1, 0, -1):
+                    if states[index][1] in phases:
+                        return times[index], times[index + 1]
+        return None
+
     def _bounds(self, session: str, day_ms: int) -> Bounds:
         """Those of a date's session; of what is no trading date the day in UTC."""
-        found = self._calendar.session(_date(day_ms))
+        found = None if day_ms >= END_MS else self._calendar.session(_date(day_ms))
         return Bounds(day_ms, day_ms + DAY_MS, day_ms + DAY_MS) if found is None else _bounds_of(found, session)
 
     def _table(self, span: int) -> _Places:

@@ -1,4 +1,4 @@
-"""Options that are times, and what they choose."""
+"""Options that are times or sessions, and what they choose."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
-from stockstream.core.interval import DAILY, INTERVALS_MS, window_end, window_start
+from stockstream.core.interval import DAILY, INTERVALS_MS, REGULAR, SESSIONS, window_end, window_start
 from stockstream.core.trading import FARTHEST_MS
 from stockstream.errors import InvalidInput
 from stockstream.models import Tick
@@ -61,6 +61,10 @@ INTERVAL = click.option(
     default="1m",
     show_default=True,
     help="Length of a candle; 1d is a trading date.",
+)
+
+SESSION = click.option(
+    "--session", type=click.Choice(SESSIONS), default=REGULAR, show_default=True, help="Regular or extended hours."
 )
 
 

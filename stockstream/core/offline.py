@@ -16,14 +16,26 @@ from stockstream.core.trading import Trading
 from stockstream.core.verdict import Policy
 from stockstream.models import Candle, Tick, Verdict
 
+_NOTHING_COMMITTED = -1  # so no row is evicted; what is expired is decided by the log alone
+
 
 class OfflineEngine:
     """Candles of ticks given in any number of batches, in any order."""
 
-    def __init__(self, policy: Policy | None = None, trading: Trading | None = None) -> None:
-        """``policy`` defaults to one that finds nothing late, ``trading`` to days of UTC whatever the exchange."""
+    def __init__(
+        self, policy: Policy | None = None, trading: Trading | None = None, retention_ms: int | None = None
+    ) -> None:
+        """``policy`` defaults to one that finds nothing late, ``trading`` to days of UTC whatever the exchange.
+
+        With ``retention_ms`` ticks are `expired` as they are where rows are kept for so long; here all rows stay.
+        """
         self._rows = Rows(trading)
-        self._engine = Engine(self._rows, policy or Policy(accepted_lateness_ms=None))
+        self._engine = Engine(
+            self._rows,
+            policy or Policy(accepted_lateness_ms=None),
+            retention_ms=retention_ms,
+            committed=None if retention_ms is None else _NOTHING_COMMITTED,
+        )
         self._next_offset = 0
         self.verdicts: Counter[Verdict] = Counter()
 
@@ -36,20 +48,21 @@ class OfflineEngine:
         self.verdicts.update(batch.verdicts())
         return [batch.verdict(at) for at, _ in stamped]
 
-    def add_columns(self, ticks: Sequence[Stamped], columns: Columns) -> None:
+    def add_columns(self, ticks: Sequence[Stamped], columns: Columns) -> dict[int, Verdict]:
         """Fold the next ticks of a log, some of them as columns, of other symbols than the rest.
 
         ``ticks`` are (stamp, tick) in the order of their log, and the columns' offsets lie among those stamps. They go
-        behind all that was added before.
+        behind all that was added before. Returns the verdicts on those that were refused, by the stamps given.
         """
         stamps = [at for at, _ in ticks] + columns.offset[[0, -1] if len(columns) else []].tolist()
         if not stamps:
-            return
+            return {}
         shift = self._next_offset - min(stamps)
         self._next_offset = max(stamps) + shift + 1
         shifted = [(at + shift, tick) for at, tick in ticks]
         batch = self._engine.apply(0, shifted, 0, replace(columns, offset=columns.offset + shift)).batch
         self.verdicts.update(batch.verdicts())
+        return {at - shift: verdict for at, verdict in batch.refused.items()}
 
     def finish(self) -> None:
         """Say that no tick will follow: every window closes."""

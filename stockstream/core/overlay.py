@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from stockstream.core.interval import INTERVALS_MS, window_end
+from stockstream.core.interval import Address, window_end
+from stockstream.core.trading import Hours, bounds_of, windows_before
 from stockstream.models import Candle
 
 
@@ -19,18 +20,18 @@ def overlay(stored: Iterable[Candle], live: Iterable[Candle]) -> list[Candle]:
     return sorted(best.values(), key=lambda candle: candle.window_start)
 
 
-def fill_previous(candles: Sequence[Candle], limit: int) -> list[Candle]:
+def fill_previous(candles: Sequence[Candle], limit: int, hours: Hours | None = None) -> list[Candle]:
     """The last ``limit`` windows from the first candle to the last one, those without trades filled in.
 
     ``candles`` are of one symbol, interval and session, ascending, without duplicates. Nothing is filled before the
-    first or after the last of them. No calendar is asked: windows in which the market was closed are filled too.
+    first or after the last of them, nor any window in which the session is closed by ``hours``.
     """
     filled: list[Candle] = []
     following: Candle | None = None
     # From the newest backwards, so that a gap of years costs no more than the windows asked for.
     for candle in reversed(candles):
         if following is not None:
-            _fill_back(filled, candle, following, limit)
+            _fill_back(filled, candle, following, limit, hours)
         if len(filled) >= limit:
             break
         filled.append(candle)
@@ -39,28 +40,27 @@ def fill_previous(candles: Sequence[Candle], limit: int) -> list[Candle]:
     return filled
 
 
-def _fill_back(filled: list[Candle], before: Candle, after: Candle, limit: int) -> None:
-    step_ms = INTERVALS_MS[before.interval]
-    newest, oldest = after.window_start - step_ms, before.window_start + step_ms
-    for start_ms in range(newest, oldest - 1, -step_ms):
-        if len(filled) >= limit:
+def _fill_back(filled: list[Candle], before: Candle, after: Candle, limit: int, hours: Hours | None) -> None:
+    key = before.symbol, before.session
+    for start_ms in windows_before(hours, (before.interval, key, after.window_start)):
+        if len(filled) >= limit or start_ms <= before.window_start:
             return
-        filled.append(_without_trades(before, start_ms, is_closed=after.is_closed))
+        filled.append(_without_trades(before, (before.interval, key, start_ms), hours, is_closed=after.is_closed))
 
 
-def _without_trades(before: Candle, start_ms: int, *, is_closed: bool) -> Candle:
+def _without_trades(before: Candle, at: Address, hours: Hours | None, *, is_closed: bool) -> Candle:
     """A window that repeats the close before it; version 0, so that any real candle of that window replaces it.
 
     Windows close in order: it is surely closed only where the candle after it is.
     """
-    end_ms = window_end(before.interval, start_ms)
-    close = before.close
+    start_ms, close = at[2], before.close
+    opens_ms, closes_ms, _ = bounds_of(hours, at)
     return Candle(
         symbol=before.symbol,
         interval=before.interval,
         session=before.session,
         window_start=start_ms,
-        window_end=end_ms,
+        window_end=window_end(before.interval, start_ms),
         open=close,
         high=close,
         low=close,
@@ -70,7 +70,7 @@ def _without_trades(before: Candle, start_ms: int, *, is_closed: bool) -> Candle
         trades=0,
         is_closed=is_closed,
         version=0,
-        session_open=start_ms,
-        session_close=end_ms,
+        session_open=opens_ms,
+        session_close=closes_ms,
         state="closed" if is_closed else "forming",
     )

@@ -6,14 +6,25 @@ by a label, the midnight that they would begin with in UTC, epoch ms.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import count
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from stockstream.core.columns import Bools, Columns, Ints
-from stockstream.core.interval import DAILY, DAY_MS, EXTENDED, REGULAR, SESSIONS, Address, window_end, window_start
+from stockstream.core.interval import (
+    DAILY,
+    DAY_MS,
+    EXTENDED,
+    INTERVALS_MS,
+    REGULAR,
+    SESSIONS,
+    Address,
+    window_end,
+    window_start,
+)
 from stockstream.models import Tick
 from stockstream.models.tick import REGULAR_MARKET
 
@@ -63,6 +74,10 @@ class Hours(Protocol):
 
     def day_ending_after(self, session: str, at_ms: int) -> int:
         """The first trading date whose session ends after ``at_ms``."""
+        ...
+
+    def open_before(self, session: str, at_ms: int) -> tuple[int, int] | None:
+        """A stretch in which a session is open, of those that begin before ``at_ms`` the last; None: none near."""
         ...
 
 
@@ -123,6 +138,11 @@ def bounds_of(hours: Hours | None, at: Address) -> Bounds:
     return _utc_bounds(interval, start)
 
 
+def is_dated(hours: Hours | None, at: Address) -> bool:
+    """Whether a window is of a trading date; not, where it begins between two."""
+    return hours is None or at[0] == DAILY or hours.place(at[2]).day_ms is not None
+
+
 def date_of(hours: Hours | None, at: Address) -> tuple[int, int]:
     """From when to when the session of the date is that holds a window; between two dates, the window alone."""
     interval, (_, session), start = at
@@ -134,6 +154,35 @@ def date_of(hours: Hours | None, at: Address) -> tuple[int, int]:
         return start, window_end(interval, start)
     bounds = hours.bounds(session, day_ms)
     return bounds.opens_ms, bounds.ends_ms
+
+
+def windows_before(hours: Hours | None, at: Address) -> Iterator[int]:
+    """Starts of the windows before one in which its session is open at some moment, the nearest first, without end."""
+    interval, (_, session), start = at
+    if hours is None:
+        return count(start - INTERVALS_MS[interval], -INTERVALS_MS[interval])
+    return _dates_before(hours, at) if interval == DAILY else _open_windows(hours, session, interval, start)
+
+
+def _dates_before(hours: Hours, at: Address) -> Iterator[int]:
+    _, (_, session), label = at
+    while (found := hours.open_before(session, hours.bounds(session, label).opens_ms)) is not None:
+        day_ms = hours.place(found[0]).day_ms
+        if day_ms is None:
+            return
+        label = day_ms
+        yield label
+
+
+def _open_windows(hours: Hours, session: str, interval: str, start: int) -> Iterator[int]:
+    length_ms = INTERVALS_MS[interval]
+    start -= length_ms
+    while (found := hours.open_before(session, start + length_ms)) is not None:
+        opens, closes = found
+        start = min(start, window_start(interval, closes - 1))
+        while start + length_ms > opens:
+            yield start
+            start -= length_ms
 
 
 @lru_cache(20_000)

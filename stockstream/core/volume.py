@@ -15,7 +15,7 @@ from stockstream.core.interval import DAILY, EXTENDED, REGULAR, SESSIONS, Addres
 from stockstream.core.partial import Cumulative
 from stockstream.core.row import Baseline, Row
 from stockstream.core.rows import Rows
-from stockstream.core.trading import date_of
+from stockstream.core.trading import date_of, is_dated
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,13 @@ def cumulative_volume(rows: Rows, at: Address, row: Row, seen: Cumulative) -> Vo
 
     The first candle of a trading date counts from 0 if its symbol was subscribed when the session opened, was not
     subscribed anew before the first value, and no hole covers the open; otherwise from the first value, and is partial.
-    What a hole between two candles hides goes to the later one, which is flagged. A 1d candle's volume is the latest
-    cumulative. A cumulative that went down is a correction: flagged, the new baseline for what follows, never a
-    negative volume. A dip that the same candle makes good again cannot be told from growth.
+    So does one between two dates: a vendor still tells then what it counted on the date before. What a hole between two
+    candles hides goes to the later one, which is flagged. A 1d candle's volume is the latest cumulative. A cumulative
+    that went down is a correction: flagged, the new baseline for what follows, never a negative volume. A dip that the
+    same candle makes good again cannot be told from growth.
     """
-    opened, _ = date_of(rows.trading.hours(row.clock), at)
+    hours = rows.trading.hours(row.clock)
+    opened, _ = date_of(hours, at)
     before = preceding(rows, at)
     corrected = seen.peak > seen.last[1]
     if before is not None:
@@ -49,7 +51,13 @@ def cumulative_volume(rows: Rows, at: Address, row: Row, seen: Cumulative) -> Vo
             gap=row.gap_until_ms > since_ms,
             corrected=corrected or min(seen.first[1], seen.last[1]) < baseline,
         )
-    cold = row.blind or not 0 < row.start_ms <= opened or row.began_unseen or 0 < row.joined_ms <= seen.first[0]
+    cold = (
+        not is_dated(hours, at)
+        or row.blind
+        or not 0 < row.start_ms <= opened
+        or row.began_unseen
+        or 0 < row.joined_ms <= seen.first[0]
+    )
     baseline = seen.first[1] if cold and at[0] != "1d" else 0
     return Volume(
         max(seen.last[1] - baseline, 0),

@@ -12,6 +12,8 @@ from multidict import MultiMapping
 
 from stockstream.core.interval import REGULAR, SESSIONS, check_interval
 from stockstream.core.overlay import fill_previous, overlay
+from stockstream.core.piece import clock_name
+from stockstream.core.trading import Hours, Trading
 from stockstream.errors import InvalidInput
 from stockstream.models import Candle, check_symbol
 from stockstream.sinks.contract import Sink
@@ -93,9 +95,10 @@ def candle_json(candle: Candle) -> dict[str, Any]:
 class Candles:
     """Answers from the sink overlaid with the live view; from the live view alone where there is no sink."""
 
-    def __init__(self, live: LiveView, sink: Sink | None) -> None:
+    def __init__(self, live: LiveView, sink: Sink | None, trading: Trading) -> None:
         self._live = live
         self._sink = sink
+        self._trading = trading
 
     async def get(self, request: web.Request) -> web.Response:
         """``{"symbol", "interval", "session", "candles": [...]}``, ascending; 404 where no candle ever was."""
@@ -116,7 +119,14 @@ class Candles:
             )
         live = self._live.candles(symbol, asked.interval, asked.session)
         merged = overlay(stored, (candle for candle in live if asked.holds(candle.window_start)))
-        return fill_previous(merged, asked.limit) if asked.fill else merged[-asked.limit :]
+        return fill_previous(merged, asked.limit, self._hours(symbol)) if asked.fill else merged[-asked.limit :]
+
+    def _hours(self, symbol: str) -> Hours | None:
+        """Those of the exchange that its newest price names; without a price, of what its name tells."""
+        price = self._live.latest.get(symbol)
+        if price is None:
+            return self._trading.guessed(symbol)
+        return self._trading.hours(clock_name(price.source, price.exchange))
 
     async def _is_known(self, symbol: str, interval: str) -> bool:
         if symbol in self._live.symbols:

@@ -98,7 +98,11 @@ PATHS: Json = {
                     "default": DEFAULT_LIMIT,
                 },
             ),
-            _query("fill", "What stands for windows without a trade.", {"enum": list(FILLS), "default": "none"}),
+            _query(
+                "fill",
+                "What stands for windows in which the exchange is open, and nothing was traded.",
+                {"enum": list(FILLS), "default": "none"},
+            ),
             _SESSION,
         ],
     ),

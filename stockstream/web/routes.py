@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
+from stockstream.core.trading import Trading
 from stockstream.sinks.contract import Sink
 from stockstream.tables.gaps import GapLedger
 from stockstream.web.candles import Candles
@@ -36,17 +37,19 @@ def install(
     now_ms: Callable[[], int],
     metrics: Sequence[Counted | Gauged] = (),
     guard: Guard | None = None,
+    trading: Trading | None = None,
 ) -> None:
     """Add the routes, the problem answers and the common headers to ``web_app``, before its server starts.
 
     The application may be Faust's ``app.web.web_app``. ``sink`` is None where candles are not stored, ``tables``
-    where there are none; ``now_ms`` is the wall clock in epoch ms. Without a ``guard`` everybody may read, and nobody
-    may change anything. It stands before every route, those that are Faust's too.
+    where there are none; ``now_ms`` is the wall clock in epoch ms. ``trading`` tells when windows without trades are
+    none to fill in; None: markets never close. Without a ``guard`` everybody may read, and nobody may change anything.
+    It stands before every route, those that are Faust's too.
     """
     guard = guard or Guard(ApiKeys(), now_ms=now_ms)
     web_app.middlewares[:0] = [problems, guard.middleware]
     web_app.on_response_prepare.append(set_headers)
-    latest, candles, health = LatestPrices(live, now_ms), Candles(live, sink), Health(checks)
+    latest, candles, health = LatestPrices(live, now_ms), Candles(live, sink, trading or Trading()), Health(checks)
     stream, documents, page = Stream(live, now_ms), Documents(), Page()
     web_app.add_routes(
         [

@@ -237,6 +237,28 @@ async def test_older_candles_come_when_they_are_scrolled_to(site: Site, open_pag
     await expect(page.locator("#newest")).to_be_hidden()
 
 
+async def test_extended_hours_are_a_switch_away(history: Site, open_page: Open) -> None:
+    extended = [candle(SYMBOL, START_MS + n * MINUTE_MS, close=21.0 + n, session="extended") for n in range(3)]
+    await history.sink.insert_candles(extended[:2])
+    history.put(extended[2])
+    page = (await open_page(history.url + ADDRESS)).page
+    await legend_shows(page, "closed", "16.00")
+    sessions = page.get_by_role("radiogroup", name="Session")
+    await expect(sessions.get_by_role("radio", name="Regular")).to_be_checked()
+    await sessions.get_by_role("radio", name="Extended").click()
+    await legend_shows(page, "closed", "23.00")
+    await expect(sessions.get_by_role("radio", name="Extended")).to_be_checked()
+    await expect(page.locator("#range")).to_contain_text("3 candles")
+    history.put(candle(SYMBOL, START_MS + 5 * MINUTE_MS, close=99.0, version=2, state="amended"))
+    history.put(replace(extended[2], close=24.5, version=2, state="amended"))
+    await legend_shows(page, "amended", "24.50")
+    await expect(page.locator("#range")).to_contain_text("3 candles")
+    await page.reload()
+    await legend_shows(page, "amended", "24.50")
+    await sessions.get_by_role("radio", name="Regular").click()
+    await legend_shows(page, "amended", "99.00")
+
+
 async def test_the_keyboard_reaches_everything(history: Site, open_page: Open) -> None:
     history.put(latest("NVDA", 134.0), candle("NVDA", START_MS, close=9.5), candle("NVDA", START_MS, "5m", close=8.5))
     page = (await open_page(history.url + ADDRESS)).page

@@ -242,3 +242,16 @@ def test_a_topic_has_its_own_times() -> None:
     result = run("--topic", "yfinance", "--time-unit", "s")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "--time-unit" in result.stderr
+
+
+def test_a_files_trades_have_one_session() -> None:
+    result = run(str(SAMPLE), "--session", "extended")
+    assert result.exit_code == 2
+    assert "a file's trades are all of one session" in result.output
+    assert run(str(SAMPLE), "--session", "regular").stdout == run(str(SAMPLE)).stdout
+
+
+def test_of_a_file_nothing_is_late() -> None:
+    result = run(str(SAMPLE), "--rebuilt")
+    assert result.exit_code == 2
+    assert "of a file nothing is late" in result.output

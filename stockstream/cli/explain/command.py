@@ -17,9 +17,9 @@ from stockstream.cli.connect import now_ms, read_source_of
 from stockstream.cli.explain.fold import Fold
 from stockstream.cli.explain.show import Stored, as_json, print_text, time_text
 from stockstream.cli.explain.window import Window
-from stockstream.cli.times import INTERVAL, parse_time_option
+from stockstream.cli.times import INTERVAL, SESSION, parse_time_option
 from stockstream.cli.topic_ticks import in_log_since_ms, read_ticks
-from stockstream.core.interval import DAILY, REGULAR, SESSIONS, window_start
+from stockstream.core.interval import DAILY, window_start
 from stockstream.core.rules import CandleRules
 from stockstream.core.trading import Trading, window_of
 from stockstream.errors import InvalidInput, SettingsError, SinkRefused, SinkUnreachable
@@ -34,9 +34,7 @@ _UNITS_MS = {"day": 86_400_000, "hour": 3_600_000, "minute": 60_000, "second": 1
 @click.argument("symbol", callback=parse_symbol)
 @click.argument("start_ms", metavar="START", callback=parse_time_option)
 @INTERVAL
-@click.option(
-    "--session", type=click.Choice(SESSIONS), default=REGULAR, show_default=True, help="Regular or extended hours."
-)
+@SESSION
 @click.option("--topic", help="The topic of the symbol's candles, as it is named in Kafka. [default: its source's]")
 @click.option(
     "--from", "from_ms", callback=parse_time_option, help="Read the log from then on. [default: the window's date]"

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stockstream.calendars import calendars_in, hours_of
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.overlay import fill_previous, overlay
 from stockstream.models import Candle
@@ -105,3 +107,57 @@ def test_a_filled_window_is_closed_only_where_the_next_candle_is() -> None:
 def test_a_gap_of_years_costs_no_more_than_what_is_asked_for() -> None:
     filled = fill_previous([candle(0), candle(10_000_000_000)], 3)
     assert [each.trades for each in filled] == [0, 0, 3]
+
+
+NEW_YORK = hours_of(calendars_in(None).get("XNYS"))
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def of_share(interval: str, session: str, *starts: str) -> list[Candle]:
+    return [
+        replace(candle(interval=interval), symbol="AAPL", session=session, window_start=at(start)) for start in starts
+    ]
+
+
+@pytest.mark.parametrize(
+    ("interval", "session", "before", "after", "filled"),
+    [
+        # Thanksgiving is the Thursday, and the Friday after it ends at 13:00 in New York.
+        ("1d", "regular", "2026-11-24", "2026-12-01", ["2026-11-25", "2026-11-27", "2026-11-30"]),
+        ("1d", "extended", "2026-11-25", "2026-11-30", ["2026-11-27"]),
+        ("1m", "regular", "2026-11-25T20:58", "2026-11-27T14:32", [
+            "2026-11-25T20:59", "2026-11-27T14:30", "2026-11-27T14:31",
+        ]),
+        ("5m", "regular", "2026-11-27T17:50", "2026-11-30T14:35", ["2026-11-27T17:55", "2026-11-30T14:30"]),
+        ("1m", "extended", "2026-11-25T14:28", "2026-11-25T21:02", [
+            "2026-11-25T14:29", "2026-11-25T21:00", "2026-11-25T21:01",
+        ]),
+        ("5m", "extended", "2026-11-27T21:50", "2026-11-30T09:05", ["2026-11-27T21:55", "2026-11-30T09:00"]),
+        # A stray print in the night: nothing beside it is filled in.
+        ("1m", "extended", "2026-11-28T03:00", "2026-11-30T09:01", ["2026-11-30T09:00"]),
+    ],
+)  # fmt: skip
+def test_where_hours_are_known_closed_windows_are_not_filled(
+    interval: str, session: str, before: str, after: str, filled: list[str]
+) -> None:
+    found = fill_previous(of_share(interval, session, before, after), 10_000, NEW_YORK)
+    assert [each.window_start for each in found] == [at(start) for start in (before, *filled, after)]
+    assert [each.version for each in found[1:-1]] == [0] * len(filled)
+    assert len(fill_previous(of_share(interval, session, before, after), 2, NEW_YORK)) == 2
+
+
+def test_a_day_that_is_filled_has_the_bounds_of_its_session() -> None:
+    _, friday, _ = fill_previous(of_share("1d", "regular", "2026-11-25", "2026-11-30"), 10, NEW_YORK)
+    assert (friday.session_open, friday.session_close) == (at("2026-11-27T14:30"), at("2026-11-27T18:00"))
+    assert friday.window_end == at("2026-11-28")
+
+
+def test_exchanges_without_extended_hours_have_none_to_fill() -> None:
+    hong_kong = hours_of(calendars_in(None).get("XHKG"))
+    breaks = fill_previous(of_share("1m", "extended", "2026-11-25T04:10", "2026-11-25T04:20"), 100, hong_kong)
+    assert len(breaks) == 2
+    lunch = fill_previous(of_share("1m", "regular", "2026-11-25T03:58", "2026-11-25T05:01"), 100, hong_kong)
+    assert [each.window_start for each in lunch[1:-1]] == [at("2026-11-25T03:59"), at("2026-11-25T05:00")]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -9,8 +10,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
+from stockstream.adapters import trading_of
 from stockstream.errors import SinkUnreachable
-from stockstream.models import Candle
+from stockstream.models import Candle, Latest
+from stockstream.settings import Settings
 from stockstream.sinks.memory import MemorySink
 from stockstream.web.live import LiveView
 from stockstream.web.routes import install
@@ -118,6 +121,35 @@ async def test_filling_is_asked_for(client: Client, live: LiveView, sink: Memory
     assert filled[1] | {"open": 11.0, "high": 11.0, "low": 11.0, "close": 11.0, "volume": 0.0} == filled[1]
     assert filled[1]["vwap"] is None
     assert [each["trades"] for each in await candles(client, "?fill=previous&limit=6")] == [0, 3, 0, 0, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("exchange", "days"),
+    [
+        (None, ["2026-11-25", "2026-11-27", "2026-11-30"]),  # as the name of the symbol says: New York, Thanksgiving
+        ("NMS", ["2026-11-25", "2026-11-27", "2026-11-30"]),
+        ("HKG", ["2026-11-25", "2026-11-26", "2026-11-27", "2026-11-30"]),
+        ("nobody's", ["2026-11-25", "2026-11-26", "2026-11-27", "2026-11-28", "2026-11-29", "2026-11-30"]),
+    ],
+)
+async def test_days_are_filled_by_the_calendar_of_the_exchange_that_the_newest_price_names(
+    live: LiveView,
+    sink: MemorySink,
+    now_ms: Callable[[], int],
+    serve: Serve,
+    make_candle: MakeCandle,
+    make_latest: Callable[..., Latest],
+    exchange: str | None,
+    days: list[str],
+) -> None:
+    app = web.Application()
+    install(app, live=live, sink=sink, tables=None, checks=[], now_ms=now_ms, trading=trading_of(Settings()))
+    first, last = (int(datetime.fromisoformat(f"{day}T00:00:00Z").timestamp() * 1000) for day in (days[0], days[-1]))
+    await sink.insert_candles([make_candle(symbol="AAPL", interval="1d", window_start=at) for at in (first, last)])
+    if exchange is not None:
+        live.recent.put_latest(make_latest("AAPL", exchange=exchange, source="yahoo"))
+    found = await candles(await serve(app), "?interval=1d&fill=previous", "AAPL")
+    assert [each["window_start"][:10] for each in found] == days
 
 
 async def test_interval_and_session_choose_the_series(
