@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := test
-.PHONY: setup servers check audit check-deploy secrets test faults kills images calendars demo bench
+.PHONY: setup servers check audit check-deploy secrets test faults kills release-data images calendars demo bench
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -52,6 +52,10 @@ faults: setup
 # Two hundred SIGKILLs in a replay of a million ticks; make kills KILLS="--kills 20 --ticks 100000"
 kills: setup
 	PYTHONPATH=tests $(BIN)/python -m faults.kills $(KILLS)
+
+# What a worker of this version leaves behind, for tests of the next ones: docs/releasing.md
+release-data: setup
+	PYTHONPATH=tests $(BIN)/python -m released
 
 # The screenshots of the documentation.
 images: setup
