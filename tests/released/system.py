@@ -10,7 +10,7 @@ from released.data import Placed, Release, read_records, read_schemas, topic_fil
 
 from stockstream.codecs import Registry
 from stockstream.testing.system import System
-from stockstream.testing.topics import Topics
+from stockstream.testing.topics import Topics, ask_who_moves
 
 _KEPT = {"retention.ms": "-1"}  # whatever the date is
 
@@ -44,7 +44,7 @@ def restore(release: Release, bootstrap: str) -> None:
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": release.app_id})
     try:
         places = [TopicPartition(topic, partition, offset) for topic, partition, offset in release.committed]
-        consumer.commit(offsets=places, asynchronous=False)
+        ask_who_moves(lambda: consumer.commit(offsets=places, asynchronous=False))
     finally:
         consumer.close()
 
