@@ -102,24 +102,27 @@ def second() -> Iterator[Sent]:
 
 
 def away() -> Iterator[Sent]:
-    """What is written while no worker runs: the open windows go on, with duplicates of what their rows have."""
+    """What is written while no worker runs: the open windows go on, with duplicates of what their rows have.
+
+    Ticks close all windows that `later` comes back to, or else the pace of a machine would.
+    """
     yield COINS, coin(7, 0)
-    for minute in (7, 8):
+    for minute in (7, 8, 10):
         for second in (10, 20, 30):
             yield COINS, coin(minute, second)
             yield COINS, trade(SOL, minute, second + 3, 3010 - second / 10, 0.25)
         yield SHARES, snapshot(AAPL, minute, 40, 272 + minute / 4, 216_000 + minute * 500)
         yield SHARES, snapshot(MSFT, minute, 40, 480 - minute, 440_000 + minute * 900)
-    yield COINS, control(SOL, "gap", 8, 40, 55, cause="silence")
+    yield COINS, control(SOL, "gap", 7, 40, 55, cause="silence")
 
 
 def later() -> Iterator[Sent]:
     """What comes to the worker that has taken over: late ones for what it has not made, and the next day."""
-    yield COINS, received_at(trade(BTC, 4, 15, 90_000, 0.25, 2999), 9, 0)
+    yield COINS, received_at(trade(BTC, 4, 15, 90_000, 0.25, 2999), 11, 0)
     yield COINS, coin(4, 10)  # a duplicate in a row that was closed
-    yield SHARES, received_at(snapshot(AAPL, 5, 50, 260.5, 200_000 + 349 * 37), 9, 0)
-    yield COINS, received_at(trade(SOL, 8, 45, 3111, 3), 9, 1)
-    yield COINS, control(SOL, "repair", 8, 40, 55)
+    yield SHARES, received_at(snapshot(AAPL, 5, 50, 260.5, 200_000 + 349 * 37), 11, 0)
+    yield COINS, received_at(trade(SOL, 7, 45, 3111, 3), 11, 1)
+    yield COINS, control(SOL, "repair", 7, 40, 55)
     day = _DAY_MS // _MINUTE_MS
     for symbol in (BTC, SOL):
         yield COINS, trade(symbol, day + 1, 0, 5000, 1, 9999 if symbol == BTC else -1)
