@@ -1,12 +1,15 @@
-"""More partitions, as docs/operations.md tells: the archive is replayed into new topics, where new workers go on."""
+"""What docs/operations.md tells is so: how partitions grow, and which metrics there are to be alerted by."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +77,19 @@ def test_partitions_grow_by_a_replay_of_the_archive(system: System) -> None:
     assert all(after[key][7] > before[key][7] for key in before)
     (day,) = (row for key, row in after.items() if key[:2] == (SYMBOLS[0], "1d"))
     assert (day[4], day[5]) == (60.0, 120)
+
+
+def test_alerts_are_about_metrics_that_there_are(system: System) -> None:
+    worker = system.start()
+    system.produce(trades(0, 1))
+    system.wait_drained()
+    with urllib.request.urlopen(f"http://127.0.0.1:{worker.port}/metrics", timeout=10) as answer:
+        families = dict(re.findall(r"^# TYPE (\w+) (\w+)", answer.read().decode(), re.MULTILINE))
+    told = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\bstockstream_[a-z_]+", told))
+    assert len(named) > 5
+    assert named <= families.keys()
+    labels = set(re.findall(r'(stockstream_\w+)\{(\w+)="([\w-]+)"\}', told))
+    samples = worker.metrics()
+    counted = {each for each in labels if families[each[0]] == "counter"}
+    assert all(value in samples[name] for name, _, value in counted), counted

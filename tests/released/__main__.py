@@ -5,7 +5,6 @@ It is run at a release, once, and its folder is committed: see docs/releasing.md
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import shutil
@@ -49,9 +48,7 @@ _FETCH = 9  # so few that rows are stored in many states
 
 def main() -> None:
     """Write the folder of this version's data."""
-    parser = argparse.ArgumentParser(prog="make release-data", description=__doc__)
-    parser.add_argument("--version", default=version("stockstream"), help="the name of the folder (this version)")
-    release = Release(parser.parse_args().version, _commit(), APP_ID, PREFIX, PARTITIONS, list(ticks.TOPICS), {}, [])
+    release = Release(version("stockstream"), _commit(), APP_ID, PREFIX, PARTITIONS, list(ticks.TOPICS), {}, [])
     shutil.rmtree(release.folder, ignore_errors=True)
     with (
         KafkaCluster(kafka_libs()) as kafka,
