@@ -23,6 +23,7 @@ from market_topic import ticks_in
 from stockstream.cli.main import main
 from stockstream.models import Tick
 from stockstream.sources.replay.trades_file import SAMPLE
+from stockstream.testing.topics import ask_who_moves
 from stockstream.testing.wait import wait_until
 
 PARTITIONS = 3
@@ -162,7 +163,8 @@ def test_doctor_tells_of_ticks_that_are_about_to_be_deleted_unread(
     kafka.topics.create(topic, partitions=PARTITIONS)
     kafka.topics.produce(topic, [(b"A", b"old"), (b"A", b"new")], partition=1)
     with closing(Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": prefix})) as consumer:
-        consumer.commit(offsets=[TopicPartition(topic, 1, 1)], asynchronous=False)
+        places = [TopicPartition(topic, 1, 1)]
+        ask_who_moves(lambda: consumer.commit(offsets=places, asynchronous=False))
     found = run("doctor").stdout
     assert re.search(rf"unread ticks +ok +1 of {prefix}, {prefix}-sink has read nothing yet", found)
     kafka.topics.configure(topic, "retention.ms", "1")
