@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := test
-.PHONY: setup servers check audit check-deploy secrets test faults kills soak images calendars demo bench
+.PHONY: setup servers check audit check-deploy secrets test faults kills soak release-data images calendars demo bench
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -56,6 +56,10 @@ kills: setup
 # Half an hour at 2,000 ticks/s: memory, descriptors, lag; make soak SOAK="--minutes 5"
 soak: setup
 	PYTHONPATH=tests $(BIN)/python -m faults.soak $(SOAK)
+
+# What a worker of this version leaves behind, for tests of the next ones: docs/releasing.md
+release-data: setup
+	PYTHONPATH=tests $(BIN)/python -m released
 
 # The screenshots of the documentation.
 images: setup

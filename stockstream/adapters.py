@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from stockstream.broker.connection import Connection
 from stockstream.broker.producer import TickProducer
-from stockstream.broker.topics import COMPACTED, TopicSpec
+from stockstream.broker.topics import COMPACTED, KEPT_7_DAYS, KEPT_30_DAYS, TopicSpec
 from stockstream.calendars import calendars_in, hours_of
 from stockstream.codecs.registry import Registry
 from stockstream.core.allocation import ConnectionId
@@ -239,3 +239,17 @@ def tick_schema_of(settings: Settings) -> AvroSchema:
 def subscriptions_topic(settings: Settings) -> TopicSpec:
     """The topic that says what is watched."""
     return TopicSpec(settings.topic("subscriptions"), settings.partitions, COMPACTED)
+
+
+def topics_of(settings: Settings) -> list[TopicSpec]:
+    """All that a worker needs, those of its tables apart."""
+    s = settings
+    return [
+        *(TopicSpec(s.topic(name), s.partitions, KEPT_7_DAYS) for name in s.tick_topics),
+        TopicSpec(s.topic("candles"), s.partitions, KEPT_7_DAYS, at_least=s.partitions),
+        TopicSpec(s.topic("latest"), s.partitions, COMPACTED, at_least=s.partitions),
+        TopicSpec(s.topic("dead-letters"), s.partitions, KEPT_30_DAYS, at_least=1),
+        TopicSpec(s.topic("gaps"), s.partitions, KEPT_30_DAYS, at_least=s.partitions),
+        subscriptions_topic(s),
+        TopicSpec(s.topic("connections"), 1, COMPACTED, at_least=1),
+    ]

@@ -18,6 +18,7 @@ StockstreamError                  one line that says what is wrong and what to d
 │   └── SinkUnreachable
 ├── SchemaRefused                 the registry holds a schema that ours is not compatible with
 ├── TopicMismatch                 a topic's partitions or offsets are not what the state was built on
+├── NewerState                    stored rows were written by a newer version, and cannot be read
 ├── SinkRefused                   the sink will never take these rows: they go to ``dead-letters``
 └── PartitionMoved                this worker no longer owns the partition; nothing was written
 """
@@ -116,6 +117,10 @@ class SchemaRefused(StockstreamError):
 
 class TopicMismatch(StockstreamError):
     """A topic's partitions or offsets are not what the state was built on."""
+
+
+class NewerState(StockstreamError):
+    """Stored rows were written by a newer version, and cannot be read."""
 
 
 class SinkRefused(StockstreamError):

@@ -18,7 +18,7 @@ from stockstream.agents.liveness import Liveness
 from stockstream.agents.repair import Prospects, Repairer
 from stockstream.broker.connection import Connection
 from stockstream.broker.sender import Sender
-from stockstream.broker.topics import COMPACTED, TopicSpec, key_partition
+from stockstream.broker.topics import key_partition
 from stockstream.broker.transport import active_partitions, is_settled
 from stockstream.codecs.avro import Decoder, Encoder
 from stockstream.codecs.registry import Registry
@@ -135,15 +135,6 @@ class Ingestion:
         app.add_dependency(self.gaps.follower)
         if settings.repair_enabled and self._histories:
             app.add_dependency(self.repairer)
-
-    @property
-    def topics(self) -> list[TopicSpec]:
-        """The topics that it needs beside those of ticks."""
-        settings = self._settings
-        return [
-            subscriptions_topic(settings),
-            TopicSpec(settings.topic("connections"), 1, COMPACTED, at_least=1),
-        ]
 
     def tell_missing_keys(self) -> None:
         """Log an error for each source that symbols of the settings belong to, and that lacks a key."""

@@ -19,13 +19,21 @@ from typing import IO, Any, NoReturn
 import faust
 
 from stockstream.access import check_keys, guard_of, keys_of, tell_who_may_read
-from stockstream.adapters import connection_of, registry_of, rules_of, sink_of, subject_of, tick_schema_of
+from stockstream.adapters import (
+    connection_of,
+    registry_of,
+    rules_of,
+    sink_of,
+    subject_of,
+    tick_schema_of,
+    topics_of,
+)
 from stockstream.agents import candles as candle_agent
 from stockstream.agents.dead_letters import DeadLetters
 from stockstream.agents.persist import Limits, Persister
 from stockstream.agents.processor import CandleProcessor
 from stockstream.broker.pace import pace_of
-from stockstream.broker.topics import COMPACTED, KEPT_7_DAYS, KEPT_30_DAYS, TopicSpec, ensure_topics
+from stockstream.broker.topics import COMPACTED, TopicSpec, ensure_topics
 from stockstream.broker.transport import active_partitions, install, is_settled, poison
 from stockstream.codecs.avro import CandleDecoder, Decoder, Encoder, TickDecoder
 from stockstream.codecs.whole import WholeCandleDecoder, WholeTickDecoder
@@ -172,15 +180,7 @@ class Runtime:
     @property
     def topics(self) -> list[TopicSpec]:
         """All that it needs, those of the tables apart."""
-        s = self.settings
-        return [
-            *(TopicSpec(s.topic(name), s.partitions, KEPT_7_DAYS) for name in s.tick_topics),
-            TopicSpec(s.topic("candles"), s.partitions, KEPT_7_DAYS, at_least=s.partitions),
-            TopicSpec(s.topic("latest"), s.partitions, COMPACTED, at_least=s.partitions),
-            TopicSpec(s.topic("dead-letters"), s.partitions, KEPT_30_DAYS, at_least=1),
-            TopicSpec(s.topic("gaps"), s.partitions, KEPT_30_DAYS, at_least=s.partitions),
-            *self.ingestion.topics,
-        ]
+        return topics_of(self.settings)
 
     @property
     def changelogs(self) -> list[TopicSpec]:

@@ -11,6 +11,7 @@ from rocksdict import Options, Rdict
 from stockstream.core.interval import INTERVALS_MS, REGULAR, Address
 from stockstream.core.publish import candle_of
 from stockstream.core.rows import Rows
+from stockstream.core.trading import Trading
 from stockstream.models import Candle
 from stockstream.tables import table_name
 from stockstream.tables.rows import decode_key
@@ -61,9 +62,9 @@ def by_tables(worker: WorkerProcess, symbols: Iterable[str]) -> Found:
     return _by_key(found)
 
 
-def by_changelog(system: System, in_log_order: bool) -> Found:
+def by_changelog(system: System, in_log_order: bool, trading: Trading | None = None) -> Found:
     """The changelogs of the tables: of each row the newest state, or the one that comes last in the log."""
-    rows = Rows()
+    rows = Rows(trading)
     for at, row in rows_of(system, in_log_order):
         rows.put(at, row)
     made = (candle_of(rows, at, row) for at, row in rows_of(system, in_log_order))

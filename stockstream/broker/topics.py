@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -24,6 +25,7 @@ KEPT_7_DAYS = {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY_MS)}
 KEPT_30_DAYS = {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)}
 COMPACTED = {"cleanup.policy": "compact"}
 
+_COMMITS = "__consumer_offsets"
 _CONTACT_TIMEOUT_S = 5.0
 _REQUEST_TIMEOUT_MS = 20_000
 
@@ -62,15 +64,30 @@ async def find_topics(connection: Connection) -> dict[str, int]:
         return found
 
 
+async def configs_of(connection: Connection, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The settings of these topics, by name; empty where the brokers do not say. Raises as above."""
+    async with _admin(connection) as (admin, _):
+        replies = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics])
+    return {
+        topic: {name: value for name, value, *_ in entries if value is not None}
+        for reply in replies
+        for _, _, _, topic, entries in reply.resources
+    }
+
+
 async def retention_of(connection: Connection, topic: str) -> int | None:
     """How long ``topic`` keeps a record, ms; -1 is for ever, None that the brokers do not say. Raises as above."""
-    async with _admin(connection) as (admin, _):
-        replies = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
-    for entries in (resource[4] for reply in replies for resource in reply.resources):
-        for name, value, *_ in entries:
-            if name == "retention.ms" and value is not None:
-                return int(value)
-    return None
+    kept = (await configs_of(connection, [topic]))[topic].get("retention.ms")
+    return None if kept is None else int(kept)
+
+
+async def committed_by(connection: Connection, group: str) -> dict[TopicPartition, int]:
+    """What a consumer group reads next, where it has committed anything. Raises as above."""
+    async with _admin(connection) as (admin, found):
+        if _COMMITS not in found:  # to ask for a group would make it
+            return {}
+        committed = await admin.list_consumer_group_offsets(group)
+    return {place: at.offset for place, at in committed.items() if at.offset >= 0}
 
 
 def key_partition(key: bytes, partitions: int) -> int:

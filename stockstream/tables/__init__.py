@@ -57,6 +57,12 @@ def table_name(interval: str) -> str:
     return f"candles_{interval}"
 
 
+def changelogs_of(app_id: str) -> list[str]:
+    """As `Tables.changelogs`, of an app that is not made."""
+    names = [*map(table_name, INTERVALS_MS), LATEST, SUBSCRIPTIONS]
+    return [f"{app_id}-{name}-changelog" for name in names]
+
+
 def declare(app: Any, partitions: int) -> Tables:
     """Declare the tables on a Faust app; nothing is opened yet. Rows never expire by the wall clock."""
     candles = {

@@ -7,9 +7,10 @@ from functools import lru_cache
 
 from stockstream.broker.stores import PartitionStore
 from stockstream.core.interval import INTERVALS_MS, Address, Key
-from stockstream.core.row import Row, row_closed_at, row_is_closed, row_place
+from stockstream.core.row import LAYOUT_VERSION, Row, row_closed_at, row_is_closed, row_place
 from stockstream.core.rows import Rows, Series
 from stockstream.core.trading import Trading
+from stockstream.errors import NewerState
 
 Changes = dict[str, list[tuple[bytes, bytes | None]]]
 """By interval: encoded keys and rows (None: deleted) to be stored and logged."""
@@ -66,11 +67,17 @@ class StoreRows(Rows):
 
         They are the open ones, each symbol's newest, and those that closed where the log was read last:
         ``committed(topic id)`` is the stamp that is read next, and a row that closed right before it may have been
-        stored and not yet sent. Afterwards ``places`` holds the newest stamp by topic id.
+        stored and not yet sent. Afterwards ``places`` holds the newest stamp by topic id. Raises `NewerState` if a
+        newer version has been at work here.
         """
         for interval, store in self._stores.items():
             before = b""
             for data, value in store.items():
+                if value[0] > LAYOUT_VERSION:
+                    raise NewerState(
+                        f"table {store.changelog} has rows of layout {value[0]}, and this version of stockstream reads "
+                        f"layouts up to {LAYOUT_VERSION}: go back to the version that wrote them, or a newer one"
+                    )
                 name, _, window = data.partition(b'",[')
                 if name != before:  # rows of one series lie next to each other
                     before, key = name, _key(name)

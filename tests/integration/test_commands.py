@@ -10,17 +10,20 @@ import signal
 import subprocess
 import sys
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from click.testing import CliRunner, Result
+from confluent_kafka import Consumer, TopicPartition
 from market_topic import ticks_in
 
 from stockstream.cli.main import main
 from stockstream.models import Tick
 from stockstream.sources.replay.trades_file import SAMPLE
+from stockstream.testing.topics import ask_who_moves
 from stockstream.testing.wait import wait_until
 
 PARTITIONS = 3
@@ -135,8 +138,47 @@ def test_replay_that_is_stopped_writes_what_it_has_and_says_how_much(
 def test_doctor_finds_nothing_wrong() -> None:
     result = run("doctor")
     assert result.exit_code == 0, result.output
-    assert result.stdout.count("  ok  ") == 4
+    assert result.stdout.count("  ok  ") == 9
     assert "created at start" in result.stdout
+    assert re.search(r"clock of Kafka +ok +\d\.\d\d s from this clock", result.stdout)
+    assert re.search(r"clock of ClickHouse +ok +\d\.\d\d s from this clock", result.stdout)
+
+
+def test_doctor_tells_of_topics_that_let_go_too_soon_and_writes_nothing(kafka: Any, prefix: str) -> None:
+    topic = f"{prefix}yfinance"
+    kafka.topics.create(topic, partitions=PARTITIONS, config={"retention.ms": str(6 * 3_600_000)})
+    before = kafka.topics.names()
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert re.search(rf"retention +WRONG +{topic} deletes ticks after 6 hours, read or not", result.stdout)
+    assert kafka.topics.names() == before
+    assert sum(kafka.topics.end_offsets(topic).values()) == 0
+
+
+def test_doctor_tells_of_ticks_that_are_about_to_be_deleted_unread(
+    kafka: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOCKSTREAM_APP_ID", prefix)
+    topic = f"{prefix}yfinance"
+    kafka.topics.create(topic, partitions=PARTITIONS)
+    kafka.topics.produce(topic, [(b"A", b"old"), (b"A", b"new")], partition=1)
+    with closing(Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": prefix})) as consumer:
+        places = [TopicPartition(topic, 1, 1)]
+        ask_who_moves(lambda: consumer.commit(offsets=places, asynchronous=False))
+    found = run("doctor").stdout
+    assert re.search(rf"unread ticks +ok +1 of {prefix}, {prefix}-sink has read nothing yet", found)
+    kafka.topics.configure(topic, "retention.ms", "1")
+    assert f"{prefix} has left unread for 0.0005 s and more what {topic} deletes after 0.001 s" in run("doctor").stdout
+
+
+def test_doctor_tells_of_changelogs_with_other_partitions(
+    kafka: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOCKSTREAM_APP_ID", prefix)
+    kafka.topics.create(f"{prefix}-candles_1m-changelog", partitions=PARTITIONS + 2)
+    found = run("doctor").stdout
+    assert re.search(rf"partitions +WRONG +candles were made with {PARTITIONS + 2} partitions, not {PARTITIONS}", found)
+    assert re.search(r"retention +ok +no tick topic yet", found)
 
 
 def test_doctor_names_topics_with_another_number_of_partitions(kafka: Any, prefix: str) -> None:

@@ -258,7 +258,7 @@ def test_what_is_set_wrongly_is_told_in_one_line(
     (line,) = (line for line in found.out.splitlines() if "WRONG" in line)
     assert line.startswith("Kafka ")
     assert all(part in line for part in told), line
-    assert (found.code, found.errors) == (1, "stockstream: 1 of 4 checks failed\n")
+    assert (found.code, found.errors) == (1, "stockstream: 1 of 5 checks failed\n")
 
     made = done(producer)
     assert made.code == 2, made

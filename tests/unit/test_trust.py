@@ -10,7 +10,7 @@ import pytest
 from tls_proxy import tls_before
 
 from stockstream.adapters import registry_of, sink_of
-from stockstream.cli.doctor import examine
+from stockstream.cli.doctor.command import examine
 from stockstream.errors import RegistryUnreachable, SinkUnreachable
 from stockstream.settings import Settings
 from stockstream.testing.certificates import Authority

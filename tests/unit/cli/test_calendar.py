@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from stockstream.cli import doctor
+from stockstream.cli.doctor.venues import known_until
 from stockstream.cli.main import main
+from stockstream.errors import StockstreamError
 
 
 @pytest.fixture(autouse=True)
@@ -101,8 +102,8 @@ def test_dates_without_a_session_are_told() -> None:
 
 async def test_doctor_says_when_holidays_are_no_longer_known() -> None:
     today = datetime.now(UTC).date()
-    told = await doctor._known_until([(today + timedelta(20), "HOSE"), (today + timedelta(300), "XNYS")])
+    told = await known_until([(today + timedelta(20), "HOSE"), (today + timedelta(300), "XNYS")])
     assert told == "holidays of HOSE, XNYS are known; HOSE ends first, in 20 days"
     for days, word in ((13, "ends"), (-1, "ended")):
-        with pytest.raises(doctor.StockstreamError, match=f"HOSE {word} on .*STOCKSTREAM_CALENDARS"):
-            await doctor._known_until([(today + timedelta(days), "HOSE")])
+        with pytest.raises(StockstreamError, match=f"HOSE {word} on .*STOCKSTREAM_CALENDARS"):
+            await known_until([(today + timedelta(days), "HOSE")])
