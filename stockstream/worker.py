@@ -24,6 +24,7 @@ from stockstream.agents.dead_letters import DeadLetters
 from stockstream.agents.persist import Limits, Persister
 from stockstream.agents.processor import CandleProcessor
 from stockstream.broker.pace import pace_of
+from stockstream.broker.stores import store_failure
 from stockstream.broker.topics import COMPACTED, KEPT_7_DAYS, KEPT_30_DAYS, TopicSpec, ensure_topics
 from stockstream.broker.transport import active_partitions, install, is_settled, poison
 from stockstream.codecs.avro import CandleDecoder, Decoder, Encoder, TickDecoder
@@ -214,14 +215,19 @@ class Runtime:
         """Leave although the stop is not done: Faust would wait for brokers that do not answer."""
         end(Unreachable(f"not stopped within {_STOP_S:g} s, so left: what is not committed is read again"))
 
+    def end_if_told(self, error: BaseException) -> None:
+        """End the process for an error that a line can tell, as of a full disk; else do nothing."""
+        told = error if isinstance(error, StockstreamError) else store_failure(error, self.app.conf.datadir)
+        if told is not None:
+            end(told)
+
     async def fail(self, error: BaseException) -> None:
         """End the worker for an error in its own work, uncommitted: a new start takes up from the last commit."""
         if isinstance(error, TopicMismatch):
             # What others have done is not to be read again in another epoch, where it would count twice.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.app.consumer.commit(), _DRAIN_S)
-        if isinstance(error, StockstreamError):
-            end(error)
+        self.end_if_told(error)
         log.critical("a batch failed", exc_info=error)
         poison(self.app, "the tables", error)
 
@@ -343,12 +349,17 @@ class Runtime:
         if self.persister is None:
             return Check("sink", ok=True, detail="disabled", required=False)
         health = self.persister.health()
-        detail = health.degraded or f"{health.inserted} rows inserted, {health.buffered_rows} waiting"
+        behind = "" if health.lag is None else f", {health.lag} records behind"
+        detail = f"{health.degraded or f'{health.inserted} rows inserted'}, {health.buffered_rows} waiting{behind}"
         return Check("sink", ok=health.degraded is None, detail=detail, required=False)
 
 
 class _App(faust.App):
     runtime: Runtime
+
+    def _crash(self, reason: BaseException) -> None:
+        self.runtime.end_if_told(reason)
+        super()._crash(reason)
 
     async def on_stop(self) -> None:
         asyncio.get_running_loop().call_later(_STOP_S, self.runtime.give_up)
