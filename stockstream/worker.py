@@ -23,6 +23,7 @@ from stockstream.agents import candles as candle_agent
 from stockstream.agents.dead_letters import DeadLetters
 from stockstream.agents.persist import Limits, Persister
 from stockstream.agents.processor import CandleProcessor
+from stockstream.broker.kept import RetentionWatch, retention_left
 from stockstream.broker.pace import pace_of
 from stockstream.broker.stores import store_failure
 from stockstream.broker.topics import COMPACTED, KEPT_7_DAYS, KEPT_30_DAYS, TopicSpec, ensure_topics
@@ -117,6 +118,7 @@ class Runtime:
         self.sink = sink_of(settings) if settings.sink_enabled else None
         self.dead_letters = dead_letters = DeadLetters(self.app, settings.topic("dead-letters"))
         rules = rules_of(settings)
+        self._tick_decoder = TickDecoder(self.registry)
         self.processor = CandleProcessor(
             self.app,
             self.tables,
@@ -127,7 +129,7 @@ class Runtime:
             gaps_topic=settings.topic("gaps"),
             encode_candle=self._encode_candle,
             encode_latest=self._encode_latest,
-            decoder=TickDecoder(self.registry),
+            decoder=self._tick_decoder,
             dead_letters=dead_letters,
             candles_sent=lambda *sent: self.live.take_sent(*sent),
             prices_sent=lambda *sent: self.live.take_sent_prices(*sent),
@@ -158,6 +160,11 @@ class Runtime:
         self.app.add_dependency(self.live)
         self.app.task(self.ingestion.start)
         self.persister = self._persister(topics, rules, dead_letters)
+        groups = {settings.app_id: topics}
+        if self.persister is not None:
+            groups[self.persister.group_id] = self.persister.topics
+        self.kept = RetentionWatch(lambda: retention_left(self.connection, groups, _now_ms()))
+        self.app.add_dependency(self.kept)
         self.keys = keys_of(settings)
         self.guard = guard_of(settings, self.keys, _now_ms)
         self._serve(topics)
@@ -302,7 +309,9 @@ class Runtime:
             checks=[
                 self._check_tables,
                 lambda: live_view_check(self.live),
+                self._check_registry,
                 self._check_sink,
+                self._check_kept,
                 lambda: check_keys(self.keys),
             ],
             now_ms=_now_ms,
@@ -317,6 +326,17 @@ class Runtime:
                     {"gaps": "Holes in the ledger.", "gaps_seconds": "How long they are, all together."},
                     ("state", "cause"),
                     self._gaps,
+                ),
+                Counted(
+                    "lost_before_read",
+                    "Records that Kafka deleted before they were read, by who was to read them.",
+                    "reader",
+                    self._lost_before_read,
+                ),
+                Gauged(
+                    {"retention_left_seconds": "How long Kafka still keeps the oldest record that is not read."},
+                    ("group", "topic"),
+                    lambda: {at: (left_s,) for at, (left_s, _) in self.kept.left.items()},
                 ),
                 Counted("http_refused", "Requests that were refused, by reason.", "reason", lambda: self.guard.refused),
             ],
@@ -339,6 +359,18 @@ class Runtime:
             return {}
         health = self.persister.health()
         return {"inserted": health.inserted, "dead-lettered": health.dead_lettered, "undecodable": health.undecodable}
+
+    def _lost_before_read(self) -> dict[str, int]:
+        sink = 0 if self.persister is None else self.persister.health().lost_before_read
+        return {"candles": self.processor.lost_before_read, "sink": sink}
+
+    def _check_registry(self) -> Check:
+        waits = self._tick_decoder.waits
+        return Check("registry", ok=waits is None, detail=waits or "", required=False)
+
+    def _check_kept(self) -> Check:
+        degraded = self.kept.degraded
+        return Check("retention", ok=degraded is None, detail=degraded or "", required=False)
 
     def _check_tables(self) -> Check:
         if not is_settled(self.app):

@@ -65,12 +65,46 @@ async def find_topics(connection: Connection) -> dict[str, int]:
 async def retention_of(connection: Connection, topic: str) -> int | None:
     """How long ``topic`` keeps a record, ms; -1 is for ever, None that the brokers do not say. Raises as above."""
     async with _admin(connection) as (admin, _):
-        replies = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
-    for entries in (resource[4] for reply in replies for resource in reply.resources):
-        for name, value, *_ in entries:
-            if name == "retention.ms" and value is not None:
-                return int(value)
-    return None
+        return (await _retentions(admin, [topic])).get(topic)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A topic that a consumer group reads: how long it keeps records (-1 is for ever), and the group's commits."""
+
+    group: str
+    topic: str
+    partitions: int
+    retention_ms: int
+    committed: Mapping[int, int]
+
+
+async def kept_of(connection: Connection, groups: Mapping[str, Sequence[str]]) -> list[Kept]:
+    """What these groups have committed of topics, and how long those keep records; what is not there is left out.
+
+    Raises as above.
+    """
+    async with _admin(connection) as (admin, found):
+        kept = []
+        for group, topics in groups.items():
+            there = [topic for topic in topics if topic in found]
+            retentions = await _retentions(admin, there)
+            commits = await admin.list_consumer_group_offsets(group)
+            for topic in retentions:
+                committed = {tp.partition: at.offset for tp, at in commits.items() if tp.topic == topic}
+                kept.append(Kept(group, topic, found[topic], retentions[topic], committed))
+    return kept
+
+
+async def _retentions(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, int]:
+    replies = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics])
+    return {
+        resource[3]: int(value)
+        for reply in replies
+        for resource in reply.resources
+        for name, value, *_ in resource[4]
+        if name == "retention.ms" and value is not None
+    }
 
 
 def key_partition(key: bytes, partitions: int) -> int:
