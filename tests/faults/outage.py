@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from faults.judge import EQUAL, Expectation, judge_clickhouse, judge_cold, judge_running
+from faults.plan import Kind, Step
 from faults.run import PARTITIONS, Servers, is_ready, places
 from faults.stage import Stage
 from faults.watch import Watch
 from load import Load, expectation, last_trades, market
 
+from stockstream.models import Tick
 from stockstream.testing.jars import kafka_libs
 from stockstream.testing.kafka import KafkaCluster
 from stockstream.testing.system import System, WorkerProcess
 
 PATIENCE_S = 180
+_SEED, _LATE = 1, 0.05
 MEMORY_MB = 640
 """What a worker may have in memory at most, whatever is away: 280 MB at rest with 6 partitions, 256 MB of rows that
 wait for ClickHouse, and what brokers answer to its fetches."""
@@ -98,7 +101,7 @@ class Trial:
     def until(self, what: str, is_so: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
         """Wait for something that must come to be seen, and note when it was."""
         self.stage.tend_until(is_so, timeout_s, what)
-        self.outcome.seen[what] = round(self.watch.at_s(), 1)
+        self._note(what)
 
     def until_said(self, text: str, timeout_s: float = PATIENCE_S) -> None:
         """Wait until `/health/ready` of a worker, asked from now on, names this as what is wrong."""
@@ -119,10 +122,15 @@ class Trial:
         end_s = time.monotonic() + seconds
         self.stage.tend_until(lambda: time.monotonic() >= end_s, seconds + PATIENCE_S, "time to pass")
 
-    def begin(self, count: int, seconds: float, seed: int = 1, late: float = 0.05) -> None:
-        """Begin to write so many ticks at an even pace that takes ``seconds``."""
+    def begin(self, count: int, seconds: float, ticks: Iterator[Tick] | None = None) -> None:
+        """Begin to write so many ticks, the market's unless others are given, in ``seconds``."""
         self.outcome.ticks += count
-        self._load = Load(self.system, market(seed, count, late), count, seconds)
+        self._load = Load(self.system, ticks or market(_SEED, count, _LATE), count, seconds)
+
+    def leave(self, name: str) -> None:
+        """End a worker in good order, and start it no more."""
+        self.stage.do(Step(0, Kind.LEAVE, name))
+        self.until(f"{name} has ended", lambda: not self.system.workers[name].running)
 
     def until_sent(self, share: float) -> None:
         """Wait until this share of the ticks is in the log."""
@@ -133,9 +141,14 @@ class Trial:
     def must(self, what: str, is_so: object) -> None:
         """Note that this is so, or that it is wrong that it is not."""
         if is_so:
-            self.outcome.seen[what] = round(self.watch.at_s(), 1)
+            self._note(what)
         else:
             self.outcome.wrong.append(f"not so: {what}")
+
+    def _note(self, what: str) -> None:
+        while what in self.outcome.seen:
+            what += ", again"
+        self.outcome.seen[what] = round(self.watch.at_s(), 1)
 
     def judge(
         self, expected: Callable[[], Expectation] | None = None, is_embedded: bool = False, is_cold: bool = True
