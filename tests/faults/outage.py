@@ -114,7 +114,7 @@ class Trial:
         """Wait until `/health/ready` of a worker, asked from now on, names this as what is wrong."""
 
         def is_said() -> bool:
-            checks = [check for worker in self.stage.workers for check in _checks(worker)]
+            checks = [check for worker in self.stage.workers for check in checks_of(worker)]
             return any(text in check["detail"] for check in checks if not check["ok"])
 
         self.until(f"/health/ready says: {text}", is_said, timeout_s)
@@ -232,6 +232,7 @@ class _Wrong(Exception):
     pass
 
 
-def _checks(worker: WorkerProcess) -> list[dict[str, Any]]:
+def checks_of(worker: WorkerProcess) -> list[dict[str, Any]]:
+    """What `/health/ready` of a worker lists; nothing where nobody answers."""
     answer = worker.get("/health/ready")[1] if worker.running else None
     return list(answer["checks"]) if answer else []

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
 from faults.judge import Expectation, judge_clickhouse
-from faults.outage import WITH_ENGINE_MB, Outcome, trial
+from faults.outage import WITH_ENGINE_MB, Outcome, checks_of, trial
 from faults.run import PARTITIONS, Servers
 from load import BEGIN_MS, SYMBOLS, expectation_of, market
 from market import MarketTime
@@ -63,6 +63,26 @@ def clickhouse_away(servers: Servers) -> Outcome:
         finally:
             servers.clickhouse.start()
         under.judge()
+    return under.outcome
+
+
+def clickhouse_away_by_default(servers: Servers) -> Outcome:
+    """Two hours of ticks while ClickHouse is away, for one worker that holds as many rows as it does by default."""
+    with trial(servers, "clickhouse-away-by-default") as under:
+        under.join("w0")
+        under.begin(2 * HOUR_TICKS, 120)
+        under.until_sent(0.02)
+        servers.clickhouse.stop()
+        try:
+            under.until_said("start it, or set CLICKHOUSE_URL")
+            under.end_load()
+            under.until("all ticks are in candles", lambda: _is_even(under.system.progress()))
+            under.rest(5)
+            (told,) = (check["detail"] for check in checks_of(under.worker) if check["name"] == "sink")
+            under.outcome.figures |= {"rows held at the end": _waiting_rows(told)}
+        finally:
+            servers.clickhouse.start()
+        under.judge(is_cold=False)
     return under.outcome
 
 
@@ -356,6 +376,7 @@ def _serving(system: System, engine: Path) -> Iterator[None]:
 
 OUTAGES: dict[str, Callable[[Servers], Outcome]] = {
     "clickhouse-away": clickhouse_away,
+    "clickhouse-away-by-default": clickhouse_away_by_default,
     "clickhouse-slow": clickhouse_slow,
     "clickhouse-full": _clickhouse_refuses("clickhouse-full", FaultMode.FULL, "make room on its disk"),
     "clickhouse-read-only": _clickhouse_refuses("clickhouse-read-only", FaultMode.READ_ONLY, "takes no writes for now"),
