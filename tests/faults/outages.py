@@ -183,8 +183,8 @@ def kafka_retention_over(servers: Servers) -> Outcome:
         under.end_load()
         under.until("everything is read, as far as it is there", under.system.is_drained)
         lost = under.worker.metrics()["stockstream_lost_before_read_total"]
-        under.outcome.figures |= {"ticks deleted unread": unread, "of candles told": lost["candles"]}
-        under.outcome.figures["of the archive told"] = lost["sink"]
+        under.outcome.figures |= {"ticks deleted unread": unread, "told for candles": int(lost["candles"])}
+        under.outcome.figures["told for the archive"] = int(lost["sink"])
         under.must("the metric counts what was deleted, for candles and archive", set(lost.values()) == {unread})
 
         def left() -> Expectation:
