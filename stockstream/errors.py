@@ -17,6 +17,7 @@ StockstreamError                  one line that says what is wrong and what to d
 │   ├── RegistryUnreachable
 │   └── SinkUnreachable
 ├── SchemaRefused                 the registry holds a schema that ours is not compatible with
+├── StoreFailed                   the disk of the data folder takes nothing more; start again once it does
 ├── TopicMismatch                 a topic's partitions or offsets are not what the state was built on
 ├── NewerState                    stored rows were written by a newer version, and cannot be read
 ├── SinkRefused                   the sink will never take these rows: they go to ``dead-letters``
@@ -113,6 +114,10 @@ class SinkUnreachable(Unreachable):
 
 class SchemaRefused(StockstreamError):
     """The registry holds a schema that ours is not compatible with."""
+
+
+class StoreFailed(StockstreamError):
+    """The disk of the data folder takes nothing more."""
 
 
 class TopicMismatch(StockstreamError):

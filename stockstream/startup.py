@@ -23,6 +23,7 @@ from stockstream.errors import StockstreamError, Unreachable
 log = logging.getLogger(__name__)
 
 INTERRUPTED = 130
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 # A fetch makes tens of thousands of objects and lets go of them, none in a cycle: at Python's own thresholds it is
 # searched dozens of times, and all that lives besides it again and again.
 _COLLECT_AFTER = (100_000, 20, 50)
@@ -91,9 +92,9 @@ def claim(folder: Path, setting: str = "STOCKSTREAM_DATA_DIR") -> IO[str]:
             pass
         lock = (folder / ".lock").open("a")
     except OSError as error:
+        advice = "make room on its disk" if error.errno in _NO_ROOM else "change its owner"
         raise StockstreamError(
-            f"the data folder {folder} cannot be written ({error.strerror}): change its owner, or set {setting} to "
-            "another"
+            f"the data folder {folder} cannot be written ({error.strerror}): {advice}, or set {setting} to another"
         ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

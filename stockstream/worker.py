@@ -32,7 +32,9 @@ from stockstream.agents import candles as candle_agent
 from stockstream.agents.dead_letters import DeadLetters
 from stockstream.agents.persist import Limits, Persister
 from stockstream.agents.processor import CandleProcessor
+from stockstream.broker.kept import RetentionWatch, retention_left
 from stockstream.broker.pace import pace_of
+from stockstream.broker.stores import store_failure
 from stockstream.broker.topics import COMPACTED, TopicSpec, ensure_topics
 from stockstream.broker.transport import active_partitions, install, is_settled, poison
 from stockstream.codecs.avro import CandleDecoder, Decoder, Encoder, TickDecoder
@@ -132,6 +134,7 @@ class Runtime:
         self.sink = sink_of(settings) if settings.sink_enabled else None
         self.dead_letters = dead_letters = DeadLetters(self.app, settings.topic("dead-letters"))
         rules = rules_of(settings)
+        self._tick_decoder = TickDecoder(self.registry)
         self.processor = CandleProcessor(
             self.app,
             self.tables,
@@ -142,7 +145,7 @@ class Runtime:
             gaps_topic=settings.topic("gaps"),
             encode_candle=self._encode_candle,
             encode_latest=self._encode_latest,
-            decoder=TickDecoder(self.registry),
+            decoder=self._tick_decoder,
             dead_letters=dead_letters,
             candles_sent=lambda *sent: self.live.take_sent(*sent),
             prices_sent=lambda *sent: self.live.take_sent_prices(*sent),
@@ -173,6 +176,11 @@ class Runtime:
         self.app.add_dependency(self.live)
         self.app.task(self.ingestion.start)
         self.persister = self._persister(topics, rules, dead_letters)
+        groups = {settings.app_id: topics}
+        if self.persister is not None:
+            groups[self.persister.group_id] = self.persister.topics
+        self.kept = RetentionWatch(lambda: retention_left(self.connection, groups, _now_ms()))
+        self.app.add_dependency(self.kept)
         self.keys = keys_of(settings)
         self.guard = guard_of(settings, self.keys, _now_ms)
         self._serve(topics, rules.trading)
@@ -222,14 +230,19 @@ class Runtime:
         """Leave although the stop is not done: Faust would wait for brokers that do not answer."""
         end(Unreachable(f"not stopped within {_STOP_S:g} s, so left: what is not committed is read again"))
 
+    def end_if_told(self, error: BaseException) -> None:
+        """End the process for an error that a line can tell, as of a full disk; else do nothing."""
+        told = error if isinstance(error, StockstreamError) else store_failure(error, self.app.conf.datadir)
+        if told is not None:
+            end(told)
+
     async def fail(self, error: BaseException) -> None:
         """End the worker for an error in its own work, uncommitted: a new start takes up from the last commit."""
         if isinstance(error, TopicMismatch):
             # What others have done is not to be read again in another epoch, where it would count twice.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.app.consumer.commit(), _DRAIN_S)
-        if isinstance(error, StockstreamError):
-            end(error)
+        self.end_if_told(error)
         log.critical("a batch failed", exc_info=error)
         poison(self.app, "the tables", error)
 
@@ -304,7 +317,9 @@ class Runtime:
             checks=[
                 self._check_tables,
                 lambda: live_view_check(self.live),
+                self._check_registry,
                 self._check_sink,
+                self._check_kept,
                 lambda: check_keys(self.keys),
             ],
             now_ms=_now_ms,
@@ -320,6 +335,17 @@ class Runtime:
                     {"gaps": "Holes in the ledger.", "gaps_seconds": "How long they are, all together."},
                     ("state", "cause"),
                     self._gaps,
+                ),
+                Counted(
+                    "lost_before_read",
+                    "Records that Kafka deleted before they were read, by who was to read them.",
+                    "reader",
+                    self._lost_before_read,
+                ),
+                Gauged(
+                    {"retention_left_seconds": "How long Kafka still keeps the oldest record that is not read."},
+                    ("group", "topic"),
+                    lambda: {at: (left_s,) for at, (left_s, _) in self.kept.left.items()},
                 ),
                 Counted("http_refused", "Requests that were refused, by reason.", "reason", lambda: self.guard.refused),
             ],
@@ -343,6 +369,18 @@ class Runtime:
         health = self.persister.health()
         return {"inserted": health.inserted, "dead-lettered": health.dead_lettered, "undecodable": health.undecodable}
 
+    def _lost_before_read(self) -> dict[str, int]:
+        sink = 0 if self.persister is None else self.persister.health().lost_before_read
+        return {"candles": self.processor.lost_before_read, "sink": sink}
+
+    def _check_registry(self) -> Check:
+        waits = self._tick_decoder.waits
+        return Check("registry", ok=waits is None, detail=waits or "", required=False)
+
+    def _check_kept(self) -> Check:
+        degraded = self.kept.degraded
+        return Check("retention", ok=degraded is None, detail=degraded or "", required=False)
+
     def _check_tables(self) -> Check:
         if not is_settled(self.app):
             return Check("tables", ok=False, detail="partitions are being assigned or their rows recovered")
@@ -352,12 +390,17 @@ class Runtime:
         if self.persister is None:
             return Check("sink", ok=True, detail="disabled", required=False)
         health = self.persister.health()
-        detail = health.degraded or f"{health.inserted} rows inserted, {health.buffered_rows} waiting"
+        behind = "" if health.lag is None else f", {health.lag} records behind"
+        detail = f"{health.degraded or f'{health.inserted} rows inserted'}, {health.buffered_rows} waiting{behind}"
         return Check("sink", ok=health.degraded is None, detail=detail, required=False)
 
 
 class _App(faust.App):
     runtime: Runtime
+
+    def _crash(self, reason: BaseException) -> None:
+        self.runtime.end_if_told(reason)
+        super()._crash(reason)
 
     async def on_stop(self) -> None:
         asyncio.get_running_loop().call_later(_STOP_S, self.runtime.give_up)

@@ -54,7 +54,8 @@ class SinkHealth:
     """How the sink is doing.
 
     ``degraded`` is what is wrong right now, or None; ``lag`` the records not yet committed, None while unknown;
-    ``inserted``, ``failures`` (attempts), ``dead_lettered`` and ``undecodable`` count since the start.
+    ``inserted``, ``failures`` (attempts), ``dead_lettered``, ``undecodable`` and ``lost_before_read`` (records that
+    Kafka deleted) count since the start.
     """
 
     degraded: str | None
@@ -65,6 +66,7 @@ class SinkHealth:
     failures: int
     dead_lettered: int
     undecodable: int
+    lost_before_read: int
 
 
 class Persister(Service):
@@ -95,6 +97,7 @@ class Persister(Service):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.group_id, self.topics = group_id, [candles_topic, *tick_topics]
         self._limits = limits or Limits()
         self._sink = sink
         self._clock = clock
@@ -134,6 +137,7 @@ class Persister(Service):
             failures=self._retry.failures,
             dead_lettered=self._delivery.dead_lettered,
             undecodable=self._reader.undecodable,
+            lost_before_read=self._reader.lost_before_read,
         )
 
     async def lag(self) -> int | None:

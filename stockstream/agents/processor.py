@@ -319,7 +319,14 @@ class CandleProcessor:
         return generation
 
     def _logged(self, store: PartitionStore, generation: int, base: int, count: int) -> None:
-        if generation == self._generation() and not store.advance(base, count):
+        if generation != self._generation():
+            return
+        try:
+            advanced = store.advance(base, count)
+        except Exception as error:  # of the disk; nobody waits for what is called here
+            self._app.loop.create_task(self._app.crash(error))
+            return
+        if not advanced:
             self.foreign_writes += 1
             log.debug("%s-%d: somebody else wrote before offset %d", store.changelog, store.partition, base)
 

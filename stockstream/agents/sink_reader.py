@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -25,6 +26,7 @@ from stockstream.sinks.buffer import Partition, Record, SingleRecord
 from stockstream.sinks.contract import ArchivedTick, CandleBlock, TickBlock
 
 C = TypeVar("C", covariant=True)
+log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
 _GLANCE_S = 0.02  # more is fetched while records are decoded: what is not there soon is yet to be written
@@ -79,7 +81,8 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     What ``candle_columns`` and ``tick_columns`` can read is held as columns, all else is decoded one by one.
 
     Candles that cannot be decoded are put into the backlog for ``dead-letters``; such ticks are only counted, in
-    ``undecodable``, since the candle agent, which reads the same records, sends them there.
+    ``undecodable``, since the candle agent, which reads the same records, sends them there. What Kafka has deleted
+    before it was read is counted in ``lost_before_read`` and logged as an error.
     """
 
     def __init__(
@@ -115,7 +118,9 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._is_rebalancing = False
         self._fetched: deque[tuple[TopicPartition, Records]] = deque()
         self._at_once: dict[str, int] = {}
+        self._next: dict[TopicPartition, int] = {}
         self.undecodable = 0
+        self.lost_before_read = 0
         self.has_more = False
         self.added = asyncio.Event()
 
@@ -159,6 +164,7 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Forget what is held of them."""
         self._is_rebalancing = True
+        self._next.clear()
         self._fetched.clear()  # all of them are taken away, whichever are given back
         self._backlog.forget({(tp.topic, tp.partition) for tp in revoked})
 
@@ -215,6 +221,31 @@ class SinkReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._fetched.extend((tp, records) for tp, of_partition in fetched.items() for records in of_partition)
         if self._fetched:
             await self._prepare()
+            for tp, of_partition in fetched.items():
+                for records in of_partition:
+                    await self._look_for_lost(tp, records)
+
+    async def _look_for_lost(self, tp: TopicPartition, records: Records) -> None:
+        """Tell of what lay between the records read before, or the group's commit, and these; the client does not."""
+        first = records.offset(0)
+        try:
+            wanted = self._next.get(tp)
+            if wanted is None:
+                wanted = await self._consumer.committed(tp)
+            begin = first
+            if wanted is not None and wanted < first:
+                begin = (await self._consumer.beginning_offsets([tp]))[tp]
+        except KafkaError as error:
+            log.debug("whether anything before offset %d of %s was deleted was not told: %r", first, tp, error)
+            return
+        self._next[tp] = records.offset(-1) + 1
+        deleted = 0 if wanted is None else min(first, begin) - wanted
+        if deleted > 0:
+            self.lost_before_read += deleted
+            log.error(
+                "%s-%d: offsets %d to %d were deleted before the sink read them",
+                tp.topic, tp.partition, wanted, wanted + deleted - 1,
+            )  # fmt: skip
 
     def _take(self) -> None:
         """Put the next ones of the records that were fetched into the backlog."""

@@ -12,10 +12,25 @@ import numpy as np
 from faust.types import TP
 from rocksdict import WriteBatch
 
+from stockstream.errors import StoreFailed
 from stockstream.models.records import Records
 
 IsNewer = Callable[[bytes, bytes], bool]
 """(stored, arriving) → whether the arriving state of a row replaces the stored one."""
+
+
+_DISK_FAILURES = ("IO error: ", "No space left on device", "Disk quota exceeded")
+"""How RocksDB, whose errors have no class and no number, begins to tell that the disk has failed it."""
+
+
+def store_failure(error: BaseException, folder: str) -> StoreFailed | None:
+    """What to tell of an error if it is the disk's that the stores lie on, None if it is another."""
+    told = " ".join(str(error).split())
+    if not told.startswith(_DISK_FAILURES):
+        return None
+    return StoreFailed(
+        f"the stores in {folder} cannot be written ({told}): make room on their disk, or mend it, and start again"
+    )
 
 
 def absorb(app: Any, tp: TP, records: Records, is_newer: IsNewer | None) -> None:

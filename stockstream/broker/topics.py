@@ -67,12 +67,7 @@ async def find_topics(connection: Connection) -> dict[str, int]:
 async def configs_of(connection: Connection, topics: Sequence[str]) -> dict[str, dict[str, str]]:
     """The settings of these topics, by name; empty where the brokers do not say. Raises as above."""
     async with _admin(connection) as (admin, _):
-        replies = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics])
-    return {
-        topic: {name: value for name, value, *_ in entries if value is not None}
-        for reply in replies
-        for _, _, _, topic, entries in reply.resources
-    }
+        return await _configs(admin, topics)
 
 
 async def retention_of(connection: Connection, topic: str) -> int | None:
@@ -84,9 +79,50 @@ async def retention_of(connection: Connection, topic: str) -> int | None:
 async def committed_by(connection: Connection, group: str) -> dict[TopicPartition, int]:
     """What a consumer group reads next, where it has committed anything. Raises as above."""
     async with _admin(connection) as (admin, found):
-        if _COMMITS not in found:  # to ask for a group would make it
-            return {}
-        committed = await admin.list_consumer_group_offsets(group)
+        return await _commits(admin, found, group)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A topic that a consumer group reads: how long it keeps records (-1 is for ever), and the group's commits."""
+
+    group: str
+    topic: str
+    partitions: int
+    retention_ms: int
+    committed: Mapping[int, int]
+
+
+async def kept_of(connection: Connection, groups: Mapping[str, Sequence[str]]) -> list[Kept]:
+    """What these groups have committed of topics, and how long those keep records; what is not there is left out.
+
+    Raises as above.
+    """
+    async with _admin(connection) as (admin, found):
+        kept = []
+        for group, topics in groups.items():
+            configs = await _configs(admin, [topic for topic in topics if topic in found])
+            commits = await _commits(admin, found, group)
+            for topic, config in configs.items():
+                if "retention.ms" in config:
+                    committed = {place.partition: offset for place, offset in commits.items() if place.topic == topic}
+                    kept.append(Kept(group, topic, found[topic], int(config["retention.ms"]), committed))
+    return kept
+
+
+async def _configs(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+    replies = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics])
+    return {
+        topic: {name: value for name, value, *_ in entries if value is not None}
+        for reply in replies
+        for _, _, _, topic, entries in reply.resources
+    }
+
+
+async def _commits(admin: AIOKafkaAdminClient, found: Mapping[str, int], group: str) -> dict[TopicPartition, int]:
+    if _COMMITS not in found:  # to ask for a group would make it
+        return {}
+    committed = await admin.list_consumer_group_offsets(group)
     return {place: at.offset for place, at in committed.items() if at.offset >= 0}
 
 

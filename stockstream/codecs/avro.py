@@ -134,6 +134,8 @@ class _Framed(Generic[T]):
         self._schema = parse_schema(schema)
         self._readers: dict[bytes, Callable[[BytesIO], T]] = {}
         self._refused: dict[bytes, str] = {}
+        self.waits: str | None = None
+        """What `prepare` waits for just now."""
 
     def _decode(self, value: bytes | None) -> T:
         if value is None:
@@ -181,15 +183,18 @@ class _Framed(Generic[T]):
 
     async def _patiently(self, schema_id: int) -> AvroSchema:
         delays = full_jitter(0.2, 10.0, Random())  # noqa: S311 - jitter is no secret
-        is_told = False
-        while True:
-            try:
-                return await self._source.schema(schema_id)
-            except RegistryUnreachable as error:
-                if not is_told:
-                    logger.warning("waiting for schema %s: %s", schema_id, error)
-                    is_told = True
+        try:
+            while True:
+                try:
+                    return await self._source.schema(schema_id)
+                except RegistryUnreachable as error:
+                    is_told = self.waits is not None
+                    self.waits = f"waiting for schema {schema_id}: {error}"
+                    if not is_told:
+                        logger.warning("%s", self.waits)
                 await asyncio.sleep(next(delays))
+        finally:
+            self.waits = None
 
     def _without_schema(self, value: bytes) -> Exception:
         header = value[:HEADER_BYTES]

@@ -36,7 +36,14 @@ _ORIGIN_COLUMNS = ("verdict", "topic", "partition", "offset")
 # Server codes that say "this row can never be stored": not parsed, not converted, out of range, constraint violated.
 _DATA_CODES = {6, 26, 27, 38, 41, 43, 53, 69, 70, 72, 117, 131, 190, 321, 349, 407, 467, 469, 691}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_LOGIN_CODES = {192, 193, 194, 516}
+_LOGIN_ADVICE = "set STOCKSTREAM_CLICKHOUSE_USER and STOCKSTREAM_CLICKHOUSE_PASSWORD"
+_ROOM_ADVICE = "make room on its disk"
+_ADVICE = {
+    **dict.fromkeys((192, 193, 194, 516), _LOGIN_ADVICE),
+    164: "its user may only read: let it write, or set STOCKSTREAM_CLICKHOUSE_USER to another",
+    242: "it takes no writes for now: see whether its Keeper is there",
+    243: _ROOM_ADVICE,
+}
 # What the driver lets through when a value does not fit its column.
 _DATA_ERRORS = (DataError, TypeError, ValueError, OverflowError, AttributeError, struct.error)
 _OTHER_ERRORS = (ClickHouseError, OSError, RuntimeError)
@@ -265,9 +272,10 @@ def _root(error: BaseException) -> OSError | None:
 def _advice(error: BaseException) -> str:
     if _root(error) is not None:
         return "; start it, or set CLICKHOUSE_URL"
-    if getattr(error, "code", None) in _LOGIN_CODES:
-        return "; set STOCKSTREAM_CLICKHOUSE_USER and STOCKSTREAM_CLICKHOUSE_PASSWORD"
-    return ""
+    advice = _ADVICE.get(getattr(error, "code", None) or 0, "")
+    if "No space left on device" in str(error):  # of a file, which has codes of its own
+        advice = _ROOM_ADVICE
+    return advice and f"; {advice}"
 
 
 def _checked(url: str) -> SplitResult:

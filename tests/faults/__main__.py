@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 
 from faults.controls import CONTROLS, run_controls
+from faults.outages import OUTAGES, run_outages
 from faults.plan import Plan, broker_plan, random_plan, timed_plan
 from faults.report import Result, told
 from faults.results import longest_silences, save
@@ -19,7 +20,7 @@ FIXED = {"silence": timed_plan, "brokers": broker_plan}
 
 
 def main() -> int:
-    """0 if every plan ended with every candle right in every place, and every control as it should."""
+    """0 if every plan and outage ended with every candle right in every place, and every control as it should."""
     asked = _arguments()
     signal.signal(signal.SIGTERM, _interrupt)
     seeds: Iterable[int] = asked.seed or CI_SEEDS
@@ -33,6 +34,8 @@ def main() -> int:
     with Servers() as servers:
         if asked.controls is not None:
             return _control(servers, asked.controls, asked.save)
+        if asked.outages is not None:
+            return _outages(servers, asked.outages, asked.save)
         return _run(servers, plans, asked.fixed or "plans", asked.save)
 
 
@@ -46,6 +49,7 @@ def _arguments() -> argparse.Namespace:
         parser.add_argument(f"--{name}", action="store_const", const=name, dest="fixed", help=told_of)
     names = ", ".join(dict.fromkeys(control.name for control in CONTROLS))
     parser.add_argument("--controls", nargs="*", metavar="NAME", help=f"switch protections off: {names} (all)")
+    parser.add_argument("--outages", nargs="*", metavar="NAME", help=f"each by itself: {', '.join(OUTAGES)} (all)")
     parser.add_argument("--show", action="store_true", help="only print the plans")
     parser.add_argument("--save", action="store_true", help="keep the results in tests/faults/results")
     return parser.parse_args()
@@ -75,6 +79,16 @@ def _control(servers: Servers, names: Iterable[str], is_kept: bool) -> int:
     if is_kept:
         print(save("controls", {"controls": results}))
     return 0 if is_right else 1
+
+
+def _outages(servers: Servers, names: Iterable[str], is_kept: bool) -> int:
+    outcomes = []
+    for outcome in run_outages(servers, names):
+        outcomes.append(outcome)
+        print(outcome, flush=True)
+    if is_kept:
+        print(save("outages", {"outages": [outcome.as_json() for outcome in outcomes]}))
+    return 0 if all(outcome.is_right for outcome in outcomes) else 1
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from faults.judge import judge_cold, judge_running
+from faults.judge import judge_clickhouse, judge_cold, judge_running
 from faults.plan import Plan
 from faults.report import NOT_READ, Report, Result
 from faults.silence import silences
@@ -70,12 +70,12 @@ def run(plan: Plan, servers: Servers) -> Report:
         except _Wrong:
             report.logs = system.root
         except Exception as error:
-            report.failure, report.logs = f"{error!r}{_places(error)}", system.root
+            report.failure, report.logs = f"{error!r}{places(error)}", system.root
     report.took_s = time.monotonic() - began_s
     return report
 
 
-def _places(error: Exception) -> str:
+def places(error: Exception) -> str:
     """Where of our own code an error came from; some have no message."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames if "site-packages" not in frame.filename]
@@ -90,7 +90,7 @@ def _run(plan: Plan, stage: Stage, report: Report) -> None:
     system = stage.system
     for name in plan.workers:
         stage.join(name)
-    stage.tend_until(lambda: _is_ready(stage), PATIENCE_S, "the first workers")
+    stage.tend_until(lambda: is_ready(stage), PATIENCE_S, "the first workers")
     events_ms: list[int] = []
     load = Load(system, market(plan.seed, plan.ticks, plan.late, plan.has_ids), plan.ticks, plan.load_s)
     try:
@@ -98,7 +98,7 @@ def _run(plan: Plan, stage: Stage, report: Report) -> None:
         for step in plan.steps:
             stage.tend_until(lambda at_s=step.at_s: time.monotonic() - began_s >= at_s, PATIENCE_S, "a step's time")
             if plan.is_patient:
-                stage.tend_until(lambda: _is_ready(stage), PATIENCE_S, "all workers to be ready for a step")
+                stage.tend_until(lambda: is_ready(stage), PATIENCE_S, "all workers to be ready for a step")
             events_ms.append(_now_ms())
             stage.do(step)
         stage.tend_until(lambda: load.has_sent(1) and stage.is_whole(), PATIENCE_S, "the load's end")
@@ -108,11 +108,11 @@ def _run(plan: Plan, stage: Stage, report: Report) -> None:
     stage.clickhouse.clear()
     system.produce(last_trades())
     stage.tend_until(system.is_drained, plan.patience_s, NOT_READ)
-    stage.tend_until(lambda: _is_ready(stage), plan.patience_s, "all workers to be ready")
+    stage.tend_until(lambda: is_ready(stage), plan.patience_s, "all workers to be ready")
     report.events = list(zip(plan.steps, silences(events_ms, _writes(system), end_ms), strict=True))
     expected = expectation(system)
     report.candles = len(expected)
-    report.places = judge_running(system, stage.workers[0], expected)
+    report.places = judge_running(system, stage.workers[0], expected) | judge_clickhouse(system, expected)
     stage.stop()
     report.places |= judge_cold(system, expected)
     report.ends = dict(sorted(stage.ends.items()))
@@ -121,7 +121,8 @@ def _run(plan: Plan, stage: Stage, report: Report) -> None:
     report.noted = {name: count for name, text in _NOTED.items() if (count := logs.count(text))}
 
 
-def _is_ready(stage: Stage) -> bool:
+def is_ready(stage: Stage) -> bool:
+    """Whether every worker that is to run is ready; raises what ended one as none should."""
     if stage.unexpected:
         raise RuntimeError(stage.unexpected[0])
     return all(worker.running and worker.get("/health/ready")[0] == 200 for worker in stage.workers)

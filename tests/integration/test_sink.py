@@ -334,6 +334,9 @@ async def test_a_reply_that_is_lost_stores_rows_once(
         (FaultMode.SERVER_ERROR, 1),
         (FaultMode.MEMORY, 1),
         (FaultMode.PARTS, 1),
+        (FaultMode.FULL, 1),
+        (FaultMode.READ_ONLY, 1),
+        (FaultMode.READ_ONLY_USER, 1),
         (FaultMode.RESET, 3),
     ],
 )

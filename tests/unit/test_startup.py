@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,15 @@ def test_what_is_no_folder_cannot_be_claimed(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StockstreamError, match=r"file/x cannot be written \(Not a directory\).*STOCKSTREAM_DATA_DIR"):
         claim(tmp_path / "file" / "x")
+
+
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(StockstreamError, match=r"cannot be written \(No space left on device\): make room on its disk"):
+        claim(tmp_path)
 
 
 def test_a_disk_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,12 @@ class FaultMode(StrEnum):
     """The memory limit (241); nothing is executed."""
     PARTS = "parts"
     """Too many parts (252); nothing is executed."""
+    FULL = "full"
+    """No room on its disk (243); nothing is executed."""
+    READ_ONLY = "read-only"
+    """The table takes no writes, as one that has lost its Keeper (242); nothing is executed."""
+    READ_ONLY_USER = "read-only-user"
+    """The user may only read (164); nothing is executed."""
     HANG = "hang"
     """No answer for ``seconds``, then the connection is cut; nothing is executed."""
     SLOW = "slow"
@@ -32,6 +38,9 @@ ERRORS = {
     FaultMode.SERVER_ERROR: (1000, "injected (POCO_EXCEPTION)"),
     FaultMode.MEMORY: (241, "Memory limit exceeded (MEMORY_LIMIT_EXCEEDED)"),
     FaultMode.PARTS: (252, "Too many parts (TOO_MANY_PARTS)"),
+    FaultMode.FULL: (243, "Cannot reserve 1.00 MiB, not enough space (NOT_ENOUGH_SPACE)"),
+    FaultMode.READ_ONLY: (242, "Table is in readonly mode (TABLE_IS_READ_ONLY)"),
+    FaultMode.READ_ONLY_USER: (164, "Cannot execute query in readonly mode (READONLY)"),
 }
 
 

@@ -10,6 +10,7 @@ from faust.types import TP
 
 from stockstream.agents import processor as module
 from stockstream.agents.processor import REFETCH_TIMEOUT_S, CandleProcessor
+from stockstream.broker.stores import PartitionStore
 from stockstream.broker.taken import Fetch
 from stockstream.errors import PartitionMoved, TopicMismatch
 from stockstream.models import Candle, Verdict
@@ -86,6 +87,26 @@ class TestOneFetch:
         await asyncio.sleep(0)
         assert tables.candles["1m"].table.data.persisted_offset(TP(CHANGES, 0)) == 1
         assert processor.foreign_writes == 0
+
+    async def test_an_offset_that_the_disk_does_not_take_ends_the_worker(
+        self, processor: CandleProcessor, app: Any, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        full, crashed = RuntimeError("IO error: No space left on device"), asyncio.Event()
+        reasons: list[BaseException] = []
+
+        def advance(*_: object) -> bool:
+            raise full
+
+        async def crash(reason: BaseException) -> None:
+            reasons.append(reason)
+            crashed.set()
+
+        monkeypatch.setattr(PartitionStore, "advance", advance)
+        app.crash = crash
+        await processor.process(SOURCE, fetch(make_record(0)), 1)
+        await processor.save()
+        await asyncio.wait_for(crashed.wait(), 5)
+        assert set(reasons) == {full}
 
     async def test_counts_what_somebody_else_wrote_into_the_changelog(
         self, processor: CandleProcessor, app: Any, make_record: MakeRecord, tables: Tables

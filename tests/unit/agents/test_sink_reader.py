@@ -50,6 +50,8 @@ class Consumer:
         self.sought: list[tuple[TopicPartition, int]] = []
         self.polls: list[bool] = []
         self.positions: dict[TopicPartition, int] = {}
+        self.commits: dict[TopicPartition, int] = {}
+        self.begins: dict[TopicPartition, int] = {}
 
     async def while_asked(self) -> None: ...
 
@@ -71,6 +73,12 @@ class Consumer:
     async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         await self.while_asked()
         return dict.fromkeys(partitions, 0) | {TICKS: 3}
+
+    async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return {partition: self.begins.get(partition, 0) for partition in partitions}
+
+    async def committed(self, partition: TopicPartition) -> int | None:
+        return self.commits.get(partition)
 
     async def position(self, partition: TopicPartition) -> int:
         return self.positions.get(partition, 0)
@@ -153,6 +161,31 @@ async def test_a_candle_that_is_none_goes_to_dead_letters() -> None:
     record = SingleRecord("candles", 0, 4, b"AAPL", b"\xff")
     assert [(p.record, p.reason, p.error) for p in batch.poison] == [(record, "corrupt", "no candle")]
     assert (made.undecodable, batch.offsets) == (1, {("candles", 0): 5})
+
+
+async def test_what_was_deleted_before_it_was_read_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    consumer = Consumer(ticks(7), ticks(8), ticks(20))
+    consumer.commits, consumer.begins = {TICKS: 4}, {TICKS: 6}
+    made, _ = reader(Backlog(100, 10**9), consumer)
+    await made._step()
+    assert made.lost_before_read == 2  # what lies between 6 and 7 never was a record
+    consumer.begins = {TICKS: 20}
+    await made._step()
+    assert made.lost_before_read == 2
+    await made._step()
+    assert made.lost_before_read == 2 + 11
+    assert [record.getMessage() for record in caplog.records] == [
+        "yfinance-0: offsets 4 to 5 were deleted before the sink read them",
+        "yfinance-0: offsets 9 to 19 were deleted before the sink read them",
+    ]
+
+
+async def test_a_group_that_has_committed_nothing_has_lost_nothing() -> None:
+    consumer = Consumer(ticks(7))
+    consumer.begins = {TICKS: 7}
+    made, _ = reader(Backlog(100, 10**9), consumer)
+    await made._step()
+    assert made.lost_before_read == 0
 
 
 async def test_a_full_backlog_pauses_and_polls_on() -> None:

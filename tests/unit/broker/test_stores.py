@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +14,7 @@ from faust.types import TP
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stockstream.broker.stores import PartitionStore, absorb, changes
+from stockstream.broker.stores import PartitionStore, absorb, changes, store_failure
 from stockstream.core.interval import INTERVALS_MS, window_start
 from stockstream.models.records import Records
 from stockstream.tables import Tables
@@ -33,6 +37,26 @@ def place(store: PartitionStore) -> TP:
 def persisted(tables: Tables, place: TP) -> int | None:
     offset: int | None = tables.latest.data.persisted_offset(place)
     return offset
+
+
+def test_what_the_disk_refuses_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """A file of a store may not grow, as on a full disk; in a process of its own, for the limit is a process's."""
+    script = (
+        "import resource, sys; from rocksdict import Rdict; from stockstream.broker.stores import store_failure\n"
+        "store = Rdict(sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try:\n    for number in range(1000): store[number] = bytes(1000)\n"
+        "except Exception as error: print(store_failure(error, 'x'))"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "store")]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = (
+        r"the stores in x cannot be written \(IO error: .*: File too large\): make room on their disk, .* start again"
+    )
+    assert re.match(told, child.stdout), child.stderr
+
+
+def test_what_is_no_failure_of_the_disk_is_not_told_as_one() -> None:
+    assert store_failure(RuntimeError("sending to x failed: IO error"), "x") is None
 
 
 class TestPartitionStore:

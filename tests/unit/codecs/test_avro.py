@@ -194,6 +194,20 @@ async def test_an_absent_registry_is_waited_for(caplog: pytest.LogCaptureFixture
     assert len(caplog.records) == 1
 
 
+async def test_what_is_waited_for_is_said_until_it_is_there(quickly: None) -> None:
+    said: list[str | None] = []
+
+    class Watched(FakeRegistry):
+        async def schema(self, schema_id: int) -> AvroSchema:
+            said.append(decoder.waits)
+            return await super().schema(schema_id)
+
+    decoder = TickDecoder(Watched(absences=2))
+    await decoder.prepare([GOOD])
+    told = f"waiting for schema {V2}: the schema registry does not answer"
+    assert [*said, decoder.waits] == [None, told, told, None]
+
+
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("random.Random.uniform", lambda self, low, high: 0.0)

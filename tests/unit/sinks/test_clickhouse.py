@@ -91,6 +91,23 @@ async def test_all_else_may_pass(monkeypatch: pytest.MonkeyPatch, code: int | No
         await failing(monkeypatch, DatabaseError("not now\n", code=code)).start()
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "advice"),
+    [
+        (243, "Cannot reserve 1.00 MiB, not enough space", "make room on its disk"),
+        (75, "Cannot write to file: errno: 28, strerror: No space left on device", "make room on its disk"),
+        (242, "Table is in readonly mode", "takes no writes for now"),
+        (164, "Cannot execute query in readonly mode", "let it write"),
+        (516, "Authentication failed", "STOCKSTREAM_CLICKHOUSE_PASSWORD"),
+    ],
+)
+async def test_it_says_what_to_do_about_what_does_not_pass_by_itself(
+    monkeypatch: pytest.MonkeyPatch, code: int, text: str, advice: str
+) -> None:
+    with pytest.raises(SinkUnreachable, match=f"{text}; .*{advice}"):
+        await failing(monkeypatch, DatabaseError(text, code=code)).start()
+
+
 async def test_the_drivers_own_errors_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     for refused in (DataError("x"), TypeError("x"), UnicodeEncodeError("utf-8", "\ud800", 0, 1, "x")):
         with pytest.raises(SinkRefused):
