@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice, takewhile
 
-from oracle import Expected, Key, assert_candles, expected_candles
+from oracle import Expected, Key, assert_candles, expected_candles, is_accepted
 
 from stockstream.core.interval import INTERVALS_MS
 from stockstream.core.offline import OfflineEngine
@@ -124,8 +124,9 @@ def expectation(system: System) -> dict[Key, Expected]:
 def expectation_of(logs: Mapping[int, Sequence[tuple[int, Tick]]]) -> dict[Key, Expected]:
     """The same of the offsets and ticks of each partition, some of which may be missing."""
     expected: dict[Key, Expected] = {}
-    for log in logs.values():
-        of_partition = expected_candles(log, closed_before_ms=FLUSH_MS - CLOSE_DELAY_MS)
+    for whole in logs.values():
+        of_partition = expected_candles(whole, closed_before_ms=FLUSH_MS - CLOSE_DELAY_MS)
+        log = [(offset, tick) for offset, tick in whole if is_accepted(tick)]  # offline no tick is late
         expected |= of_partition
         engine = OfflineEngine()
         rng, done = random.Random(len(log)), 0

@@ -421,7 +421,8 @@ def _commits(system: System) -> dict[int, int]:
 
 def _are_open(worker: WorkerProcess) -> bool:
     """Whether a worker holds windows of the load's first minute, and none of them is closed."""
-    rows = [row for symbol in SYMBOLS for row in worker.get(f"/tables/candles_1m/{symbol}")[1]["rows"]]
+    answers = [worker.get(f"/tables/candles_1m/{symbol}")[1] for symbol in SYMBOLS]
+    rows = [row for answer in answers for row in answer.get("rows", ())]  # of some symbols there are none yet
     states = [row["is_closed"] for row in rows if row["window_start_ms"] == _FIRST_MINUTE_MS]
     return bool(states) and not any(states)
 
