@@ -11,7 +11,10 @@ from typing import Any
 
 
 def keep(folder: Path, kind: str, results: dict[str, Any]) -> Path:
-    """Write results into a file of ``folder``, with their date, the commit they are of, and the size of the machine."""
+    """Write results into a file of ``folder``, with their date, the commit they are of, and the size of the machine.
+
+    The folder is made where it is missing.
+    """
     at = datetime.now(UTC)
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     around = {
@@ -20,6 +23,7 @@ def keep(folder: Path, kind: str, results: dict[str, Any]) -> Path:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(memory_bytes / 2**30, 1),
     }
+    folder.mkdir(exist_ok=True)
     file = folder / f"{kind}-{at:%Y%m%d-%H%M%S}.json"
     file.write_text(json.dumps({**around, **results}, indent=2) + "\n")
     return file

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
 from fuzz.apart import run_apart
+from fuzz.http import ask
 from fuzz.run import run_one
 from fuzz.targets import TARGETS
 from kept import keep
@@ -62,8 +64,7 @@ def _targets(asked: argparse.Namespace) -> int:
 
 
 def _http(asked: argparse.Namespace) -> int:
-    from fuzz.http import ask  # its library is slow to import
-
+    logging.getLogger("stockstream").setLevel(logging.ERROR)  # of wrong keys there are thousands
     outcome = ask(asked.seed, asked.inputs or (_FULL_REQUESTS if asked.full else _REQUESTS))
     print(outcome)
     if asked.save:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.mutation import Corpus
-from fuzz.target import Take, Target, of_both
+from fuzz.target import Take, Target, accepted, of_both
 from pydantic import SecretStr
 from whole import OneSchema, run
 
@@ -66,7 +66,8 @@ def written() -> Callable[[Tick], None]:
     run(decoder.prepare([b"\0\0\0\0\1"]))
 
     def check(tick: Tick) -> None:
-        of_both(decoder.decode(tick.symbol.encode(), encode(tick)), tick, "what is read of what was written")
+        with accepted():
+            of_both(decoder.decode(tick.symbol.encode(), encode(tick)), tick, "what is read of what was written")
 
     return check
 
@@ -143,7 +144,7 @@ def _open_rows(_folder: Path) -> Take:
             row = json.loads(data)
         except (ValueError, RecursionError):
             return False  # RestClient tells that apart
-        accepted = 0
+        count = 0
         for read in (
             lambda: check(binance.past_trade("BINANCE:BTCUSDT", row)),
             lambda: binance.first_trade_id(row),
@@ -152,10 +153,10 @@ def _open_rows(_folder: Path) -> Take:
         ):
             try:
                 read()
-                accepted += 1
+                count += 1
             except BadMessage:
                 pass
-        return accepted
+        return count
 
     return take
 

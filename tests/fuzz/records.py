@@ -14,7 +14,7 @@ from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.util import calc_crc32c
 from fuzz.feeds import written
 from fuzz.mutation import Corpus
-from fuzz.target import Take, TakeAll, Target, Wrong, of_both
+from fuzz.target import Take, TakeAll, Target, Wrong, accepted, of_both
 from raw_batches import CODECS, Item, batch, old_batch
 from whole import OneSchema, Record, run
 
@@ -183,7 +183,8 @@ def _open_candles(_folder: Path) -> TakeAll:
         for at, value in enumerate(values):
             with suppress(BadRecord):
                 alone[at] = candle = decoder.decode(value)
-                of_both(decoder.decode(encode(candle)), candle, "a candle that was written again")
+                with accepted():
+                    of_both(decoder.decode(encode(candle)), candle, "a candle that was written again")
         columns, _ = reader.read(Records.of([Record(b"key", v, at) for at, v in enumerate(values)]), [b"\0\0\0\0\1"])
         for index, place in enumerate(columns.place.tolist()):
             of_both(columns.candle(index), alone.get(place), "a candle in columns and alone")
@@ -202,7 +203,8 @@ def _open_latest(_folder: Path) -> Take:
 
     def take(data: bytes) -> int:
         latest = decoder.decode(b"\0\0\0\0\1" + data[5:])
-        of_both(decoder.decode(encode(latest)), latest, "a price that was written again")
+        with accepted():
+            of_both(decoder.decode(encode(latest)), latest, "a price that was written again")
         return True
 
     return take
@@ -242,14 +244,14 @@ def _open_schemas(_folder: Path) -> Take:
             schema = json.loads(data)
         except (ValueError, RecursionError):
             return False  # the registry's client tells that apart
-        decoder, accepted = TickDecoder(OneSchema(schema)), 0
+        decoder, count = TickDecoder(OneSchema(schema)), 0
         for value in values:
             framed = b"\0\0\0\0\1" + value[5:]
             run(decoder.prepare([framed]))
             with suppress(BadRecord):
                 decoder.decode(b"AAPL", framed)
-                accepted += 1
-        return accepted
+                count += 1
+        return count
 
     return take
 
@@ -269,8 +271,10 @@ def _rows() -> list[Corpus]:
 
 def _open_rows(_folder: Path) -> Take:
     def take(data: bytes) -> int:
-        again = Row.decode(data).encode()
-        of_both(Row.decode(again).encode(), again, "a row that was written again")
+        row = Row.decode(data)
+        with accepted():
+            again = row.encode()
+            of_both(Row.decode(again).encode(), again, "a row that was written again")
         return True
 
     return take
@@ -287,8 +291,9 @@ def _open_keys(_folder: Path) -> Take:
         key, start_ms = decode_key(data)
         if not is_symbol(key[0]) or key[1] not in SESSIONS:
             return False  # of no row that was ever written
-        again = encode_key(("1m", key, start_ms))
-        of_both(decode_key(again), (key, start_ms), "a key that was written again")
+        with accepted():
+            again = encode_key(("1m", key, start_ms))
+            of_both(decode_key(again), (key, start_ms), "a key that was written again")
         return True
 
     return take

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,3 +40,14 @@ def of_both(first: object, second: object, what: str) -> None:
     """Raise `Wrong` if two readings differ; NaN is NaN."""
     if first != second and repr(first) != repr(second):
         raise Wrong(f"{what}: {first!r} and {second!r}"[:400])
+
+
+@contextmanager
+def accepted() -> Iterator[None]:
+    """What is done with an input that was accepted: an error here is no refusal of it, of whatever type it is."""
+    try:
+        yield
+    except Wrong:
+        raise
+    except Exception as error:
+        raise Wrong(f"of what was accepted: {error!r}") from error
