@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := test
-.PHONY: setup servers check audit check-deploy secrets test faults kills images calendars demo bench
+.PHONY: setup servers check audit check-deploy secrets test faults kills fuzz images calendars demo bench
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -52,6 +52,10 @@ faults: setup
 # Two hundred SIGKILLs in a replay of a million ticks; make kills KILLS="--kills 20 --ticks 100000"
 kills: setup
 	PYTHONPATH=tests $(BIN)/python -m faults.kills $(KILLS)
+
+# Damaged inputs for everything that reads foreign bytes; make fuzz FUZZ="--target yahoo --inputs 1000000"
+fuzz: $(INSTALLED)
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
 
 # The screenshots of the documentation.
 images: setup

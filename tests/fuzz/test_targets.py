@@ -8,7 +8,7 @@ from fuzz.run import run
 from fuzz.targets import TARGETS
 
 SEED = 20_261_128
-QUICK, SLOW = 600, 40
+QUICK, SLOW = 600, 120
 REQUESTS = 300
 
 
