@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.util import calc_crc32c
@@ -18,9 +16,7 @@ from fuzz.target import Take, TakeAll, Target, Wrong, accepted, of_both
 from raw_batches import CODECS, Item, batch, old_batch
 from whole import OneSchema, Record, run
 
-from stockstream.agents.liveness import Liveness
 from stockstream.broker.record_batches import read_records
-from stockstream.cli.dead_letters.letters import letter_of
 from stockstream.codecs import Encoder
 from stockstream.codecs.avro import BadRecord, CandleDecoder, Decoder, TickDecoder
 from stockstream.codecs.candle_columns import CandleColumnsReader
@@ -43,7 +39,6 @@ from stockstream.models import (
 )
 from stockstream.models.records import Records
 from stockstream.models.schema import AvroSchema
-from stockstream.tables.gaps import GapLedger
 from stockstream.tables.rows import decode_key, encode_key
 
 T0_MS = 1_763_000_000_000
@@ -84,7 +79,8 @@ def keyed(key: bytes, value: bytes) -> bytes:
     return bytes([len(key)]) + key + value
 
 
-def _parts(data: bytes) -> tuple[bytes | None, bytes]:
+def parts(data: bytes) -> tuple[bytes | None, bytes]:
+    """Key and value of such an input."""
     size = data[0] if data else 0
     return data[1 : 1 + size] or None, data[1 + size :]
 
@@ -103,7 +99,7 @@ def _open_ticks(_folder: Path) -> Take:
     run(decoder.prepare([bytes([0, 0, 0, 0, schema_id]) for schema_id in range(256)]))
 
     def take(data: bytes) -> int:
-        key, value = _parts(data)
+        key, value = parts(data)
         if value[:1] == b"\0" and value[1:4] != b"\0\0\0" and len(value) >= 5:
             value = b"\0\0\0\0" + value[4:]  # the others are asked for first
         check(decoder.decode(key, value))
@@ -149,7 +145,7 @@ def _decoded(decoder: TickDecoder, records: Records, place: int) -> Tick:
 
 
 def _records(block: Sequence[bytes]) -> Records:
-    return Records.of([Record(*_parts(data), at) for at, data in enumerate(block)])
+    return Records.of([Record(*parts(data), at) for at, data in enumerate(block)])
 
 
 def _json_ticks() -> list[Corpus]:
@@ -336,59 +332,6 @@ def _open_batches(_folder: Path) -> Take:
     return take
 
 
-def _taking(follower: Callable[[], Any]) -> Callable[[Path], Take]:
-    def opened(_folder: Path) -> Take:
-        taken = follower()
-
-        def take(data: bytes) -> int:
-            key, value = _parts(data)
-            taken._take(SimpleNamespace(key=key, value=value))
-            return True
-
-        return take
-
-    return opened
-
-
-def _told() -> list[Corpus]:
-    hole = {"kind": "gap", "from_ms": T0_MS, "until_ms": T0_MS + 9, "cause": "silent", "source": "yahoo", "place": 3}
-    told = [
-        {**hole, "told_ms": T0_MS},
-        {**hole, "kind": "repair", "told_ms": T0_MS, "place": 9},
-        {**hole, "kind": "failure", "cause": "away"},
-    ]
-    return [Corpus([json.dumps(each).encode() for each in told], lambda value: keyed(b"AAPL", value), is_text=True)]
-
-
-def _ledger() -> Any:
-    return GapLedger({}, "gaps", send=_never, hopeless=lambda gap: None, now_ms=lambda: T0_MS)
-
-
-async def _never(_key: bytes, _value: bytes | None) -> None:
-    raise AssertionError("nothing is to be sent")
-
-
-def _connections() -> list[Corpus]:
-    values = [json.dumps({"worker": "w", "until_ms": until_ms}).encode() for until_ms in (0, T0_MS)]
-    return [Corpus([keyed(b"yahoo/0", value) for value in values], is_text=True)]
-
-
-def _letters() -> list[Corpus]:
-    return [Corpus([b"yfinance\n0\n17\ncorrupt\nno Avro", b"\n\xd9\xa3\n-1\n\n"], is_text=True)]
-
-
-def _open_letters(_folder: Path) -> Take:
-    def take(data: bytes) -> int:
-        names = ("topic", "partition", "offset", "reason", "error")
-        headers = list(zip(names, data.split(b"\n"), strict=False))
-        letter = letter_of(
-            SimpleNamespace(topic="t", partition=0, offset=1, timestamp=T0_MS, key=data, value=None, headers=headers)
-        )  # type: ignore[arg-type]
-        return letter.origin.offset >= 0 and letter.symbol is not None
-
-    return take
-
-
 TARGETS = [
     Target("ticks", "records of tick topics, one by one", _ticks, _open_ticks, (BadRecord,)),
     Target("tick-columns", "the same as columns, against one by one", _ticks, _open_columns, is_batch=True),
@@ -412,13 +355,4 @@ TARGETS = [
         _open_batches,
         (CorruptRecordException, UnsupportedCodecError),
     ),
-    Target("gap-ledger", "records of the ledger of holes", _told, _taking(_ledger), (BadMessage,)),
-    Target(
-        "connections",
-        "records of who has which connection",
-        _connections,
-        _taking(lambda: Liveness({}, "connections", worker="w", send=_never, now_ms=lambda: T0_MS)),
-        (BadMessage,),
-    ),
-    Target("dead-letters", "headers of dead letters", _letters, _open_letters),
 ]

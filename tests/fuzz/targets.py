@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from fuzz import answers, feeds, files, records, texts
+from fuzz import answers, feeds, files, followers, records, texts
 
 TARGETS = {
     target.name: target
-    for target in (*feeds.TARGETS, *records.TARGETS, *files.TARGETS, *texts.TARGETS, *answers.TARGETS)
+    for target in (
+        *feeds.TARGETS,
+        *records.TARGETS,
+        *followers.TARGETS,
+        *files.TARGETS,
+        *texts.TARGETS,
+        *answers.TARGETS,
+    )
 }
