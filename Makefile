@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := test
-.PHONY: setup servers check audit check-deploy secrets test faults kills soak release-data images calendars demo bench
+.PHONY: setup servers check audit check-deploy secrets test faults kills soak fuzz release-data images calendars demo bench
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -60,6 +60,10 @@ soak: setup
 # What a worker of this version leaves behind, for tests of the next ones: docs/releasing.md
 release-data: setup
 	PYTHONPATH=tests $(BIN)/python -m released
+
+# Damaged inputs for everything that reads foreign bytes; make fuzz FUZZ="--target yahoo --inputs 1000000"
+fuzz: $(INSTALLED)
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
 
 # The screenshots of the documentation.
 images: setup

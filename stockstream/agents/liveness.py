@@ -16,6 +16,8 @@ from stockstream.broker.follower import QUIET_FETCH_WAIT_MS, TopicFollower
 from stockstream.core.allocation import ConnectionId
 from stockstream.errors import BadMessage
 
+_GREATEST_LONG = 2**63
+
 Send = Callable[[bytes, bytes | None], Awaitable[None]]
 
 
@@ -66,6 +68,9 @@ class Liveness:
                 self._known.pop(name, None)
                 return
             told = json.loads(record.value)
-            self._known[name] = Alive(str(told["worker"]), int(told["until_ms"]))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            worker, until_ms = told["worker"], told["until_ms"]
+            if not isinstance(worker, str) or type(until_ms) is not int or not 0 <= until_ms < _GREATEST_LONG:
+                raise ValueError("a worker is text, until_ms epoch ms")
+            self._known[name] = Alive(worker, until_ms)
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise BadMessage(f"not a record of a connection: {error!r}") from error

@@ -6,6 +6,8 @@ records at a time. Headers and times are not looked at. The format is told in Ka
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any, NamedTuple
@@ -15,6 +17,7 @@ from aiokafka import codec
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
+from cramjam import DecompressionError
 from numpy.typing import NDArray
 
 from stockstream.models.records import Places, Records
@@ -30,6 +33,8 @@ _UNPACK: dict[int, Callable[[bytes], bytes]] = {
     3: codec.lz4_decode,
     4: codec.zstd_decode,
 }
+# What unpacking raises on bytes that are not packed so, and aiokafka's readers on records that are none.
+_UNREADABLE = (ValueError, LookupError, EOFError, OSError, SystemError, struct.error, zlib.error, DecompressionError)
 _FEW = 64  # up to so many records aiokafka's reader is done before numpy has begun
 _LAST_SHIFT = 28  # of a 32-bit varint's fifth byte
 
@@ -48,8 +53,20 @@ def read_records(data: bytes, position: int, *, check_crcs: bool = True) -> tupl
     """The records at offset ``position`` and beyond, None if there are none, and the offset to go on from.
 
     ``data`` is whole record batches of any format, maybe with one at the end that is cut off, which is not read. A
-    damaged batch ends the reading before it; where it is the first, `CorruptRecordException` is raised.
+    damaged batch ends the reading before it; where it is the first, `CorruptRecordException` is raised. So it is where
+    a batch with the right checksum cannot be read, and `UnsupportedCodecError` where it is packed in a way not known.
     """
+    records, after = _read(data, position, check_crcs)
+    if records is None:
+        return None, after
+    if records.offsets[-1] >= after or (np.diff(records.offsets) <= 0).any():
+        raise CorruptRecordException(f"the offsets of the records up to {after} do not ascend")
+    first = int(np.searchsorted(records.offsets, position))
+    return records.part(first, len(records)) if first < len(records) else None, after
+
+
+def _read(data: bytes, position: int, check_crcs: bool) -> tuple[Records | None, int]:
+    """The same with the records before ``position`` too, as batches are sent whole."""
     raw = _split(data)
     if any(batch[_MAGIC_AT] < 2 for batch in raw):
         return _read_one_by_one(raw, position, check_crcs)
@@ -63,7 +80,7 @@ def read_records(data: bytes, position: int, *, check_crcs: bool = True) -> tupl
                 raise CorruptRecordException(f"the batch at offset {batch.base_offset} does not have its checksum")
             break
         read.append(batch)
-    records = _parse([batch for batch in read if not batch.attributes & _CONTROL and batch.record_count], position)
+    records = _parse([batch for batch in read if not batch.attributes & _CONTROL and batch.record_count])
     # Beyond the last offset of the batch, which its last record need not have: compaction may have removed that.
     return records, max(position, read[-1].base_offset + read[-1].last_delta + 1) if read else position
 
@@ -86,33 +103,35 @@ def _read_one_by_one(raw: Sequence[bytes], position: int, check_crcs: bool) -> t
     """The same by aiokafka's own readers, which know the older formats too."""
     records: list[Any] = []
     for data in raw:
-        batch = MemoryRecords(data).next_batch()  # of one batch: it takes a mixture of formats for all of the first's
-        if batch is None:
-            break
-        if check_crcs and not batch.validate_crc():
-            if data is raw[0]:
-                raise CorruptRecordException(f"the batch read at offset {position} does not have its checksum")
-            break
-        if not batch.is_control_batch:
-            records += [record for record in batch if record.offset >= position]
-        position = max(position, batch.next_offset)
+        try:
+            # Of one batch: it takes a mixture of formats for all of the first's.
+            batch = MemoryRecords(data).next_batch()
+            if batch is None:
+                break
+            if check_crcs and not batch.validate_crc():
+                if data is raw[0]:
+                    raise CorruptRecordException(f"the batch read at offset {position} does not have its checksum")
+                break
+            if not batch.is_control_batch:
+                records += batch
+            position = max(position, batch.next_offset)
+        except _UNREADABLE as error:
+            raise CorruptRecordException(f"the batch read at offset {position}: {error}") from error
     return Records.of(records) if records else None, position
 
 
-def _parse(batches: Sequence[_Batch], position: int) -> Records | None:
+def _parse(batches: Sequence[_Batch]) -> Records | None:
     """The records of batches of format 2."""
     if not batches:
         return None
     try:
-        records = _places(
+        return _places(
             [_body(batch) for batch in batches],
             [batch.record_count for batch in batches],
             [batch.base_offset for batch in batches],
         )
-    except (IndexError, ValueError) as error:
+    except _UNREADABLE as error:
         raise CorruptRecordException(f"the batches from offset {batches[0].base_offset} on: {error}") from error
-    first = int(np.searchsorted(records.offsets, position))
-    return records.part(first, len(records)) if first < len(records) else None
 
 
 def _body(batch: _Batch) -> bytes:

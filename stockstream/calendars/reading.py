@@ -41,7 +41,7 @@ class Content:
             self.tables: dict[str, Any] = tomllib.loads(self.text)
         except OSError as error:
             raise InvalidCalendar(f"{path} cannot be read: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidCalendar(f"{path} is no TOML: {error}") from error
 
     def wrong(self, key: str, told: str) -> InvalidCalendar:

@@ -48,7 +48,8 @@ _FEWEST_A_SYMBOL = 5
 _BACKLOG = 1000
 _REMEMBERED_REFUSALS = 10_000
 _CRYPTOCURRENCY = 41
-# Everything that fastavro raises on bytes that are not what their schema says.
+# Everything that fastavro raises on schemas that are none, and on bytes that are not what their schema says.
+_UNPARSABLE = (SchemaParseException, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 _UNDECODABLE = (EOFError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError, SchemaResolutionError)
 
 
@@ -174,12 +175,17 @@ class _Framed(Generic[T]):
         schema_id = int.from_bytes(header[1:], "big")
         try:
             self._readers[header] = self._reader(await self._patiently(schema_id))
-        except (BadMessage, SchemaParseException, ValueError) as error:
-            self._refused[header] = str(error)
-            while len(self._refused) > _REMEMBERED_REFUSALS:
-                self._refused.pop(next(iter(self._refused)))
+        except BadMessage as error:
+            self._refuse(header, str(error))
+        except _UNPARSABLE as error:
+            self._refuse(header, f"schema {schema_id} is none: {type(error).__name__}: {error}")
         else:
             self._refused.pop(header, None)
+
+    def _refuse(self, header: bytes, reason: str) -> None:
+        self._refused[header] = reason
+        while len(self._refused) > _REMEMBERED_REFUSALS:
+            self._refused.pop(next(iter(self._refused)))
 
     async def _patiently(self, schema_id: int) -> AvroSchema:
         delays = full_jitter(0.2, 10.0, Random())  # noqa: S311 - jitter is no secret

@@ -10,6 +10,7 @@ from stockstream.codecs.ticker import is_ticker, ticker_tick
 from stockstream.codecs.version1 import epoch_ms
 from stockstream.errors import BadMessage
 from stockstream.models import Tick
+from stockstream.models.text import is_unicode
 
 _REQUIRED = ("symbol", "price")
 _LIMITS = {"int": 2**31, "long": 2**63}
@@ -66,7 +67,7 @@ def _checked(name: str, kind: Any, value: Any) -> Any:
         if value in kind["symbols"]:
             return value
     elif kind == "string":
-        if isinstance(value, str) and _is_unicode(value):
+        if isinstance(value, str) and is_unicode(value):
             return value
     elif not isinstance(value, bool):
         if kind == "double" and isinstance(value, float | int):
@@ -82,12 +83,3 @@ def _as_float(name: str, value: float) -> float:
         return float(value)
     except OverflowError as error:
         raise BadMessage(f"{name} is too large for a number") from error
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether the text can be stored: JSON's escapes can spell half a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -12,7 +12,7 @@ from stockstream.core.columns import QUOTE, Columns
 from stockstream.models import Tick, Verdict, is_symbol
 from stockstream.models.tick import CONTROLS
 
-_GREATEST_TIME_MS = 253_402_300_800_000  # year 10000
+_GREATEST_TIME_MS = 253_339_228_800_000  # year 9998: no calendar goes farther, and no date ends beyond 9999
 _GREATEST = 1e15  # of prices and sizes: their products, summed, stay finite
 
 

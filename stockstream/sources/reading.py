@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any
 
 from stockstream.errors import BadMessage
+from stockstream.models.text import is_unicode
 from stockstream.sources.contract import Frame
 
 _SHOWN = 80
@@ -31,6 +32,13 @@ def number(value: object) -> float:
     if not isfinite(found):
         raise BadMessage(f"no finite number: {shown(value)}")
     return found
+
+
+def plain_text(value: object) -> str:
+    """A JSON text that can be stored."""
+    if not isinstance(value, str) or not is_unicode(value):
+        raise BadMessage(f"no text: {shown(value)}")
+    return value
 
 
 def shown(value: object) -> str:

@@ -25,6 +25,8 @@ from stockstream.models.gap import Gap
 KEPT_MS = 30 * 86_400_000
 """How long the ledger's topic, and so the ledger, knows of a hole."""
 
+_GREATEST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
+_GREATEST_LONG = 2**63 - 1
 _IDS = re.compile(r"ids \d+–\d+ missing")
 
 Send = Callable[[bytes, bytes | None], Awaitable[None]]
@@ -126,15 +128,29 @@ class GapLedger:
         try:
             symbol, told = record.key.decode(), json.loads(record.value)
             kind, from_ms, until_ms, cause = told["kind"], told["from_ms"], told["until_ms"], told["cause"]
-            known = self._symbols[symbol]
-            if kind == "failure":
-                held = known.holes.get((from_ms, until_ms))
-                if held is not None:
-                    held.failure = cause
-                return
-            gap = Gap(symbol, told["source"], from_ms, until_ms, cause, told["place"], told["told_ms"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            is_failure = kind == "failure"
+            source, place, told_ms = ("", 0, 0) if is_failure else (told["source"], told["place"], told["told_ms"])
+            if not all(isinstance(text, str) for text in (cause, source)):
+                raise ValueError("cause and source are texts")
+            if not all(
+                type(number) is int and 0 <= number <= most
+                for number, most in (
+                    (from_ms, _GREATEST_MS),
+                    (until_ms, _GREATEST_MS),
+                    (told_ms, _GREATEST_MS),
+                    (place, _GREATEST_LONG),
+                )
+            ):
+                raise ValueError("times are epoch ms up to the year 9999, a place is a stamp")
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise BadMessage(f"not a record of the ledger: {error!r}") from error
+        known = self._symbols[symbol]
+        if is_failure:
+            held = known.holes.get((from_ms, until_ms))
+            if held is not None:
+                held.failure = cause
+            return
+        gap = Gap(symbol, source, from_ms, until_ms, cause, place, told_ms)
         if kind == "repair":
             self._take_repair(known, gap)
         elif kind == "gap":

@@ -35,9 +35,12 @@ def _window(interval: str, start_ms: int) -> bytes:
 
 
 def decode_key(data: bytes) -> tuple[Key, int]:
-    """(symbol, session) and window start of an encoded key."""
+    """(symbol, session) and window start of an encoded key; raises ValueError if it is none."""
     name, _, window = data.partition(b'",[')
-    return _key(name), _start(window)
+    try:
+        return _key(name), _start(window)
+    except OverflowError as error:
+        raise ValueError(f"not a key of a candle's row ({error})") from error
 
 
 def _key(name: bytes) -> Key:

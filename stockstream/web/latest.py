@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 from aiohttp import web
@@ -17,20 +18,25 @@ def latest_json(latest: Latest, now_ms: int) -> dict[str, Any]:
     return {
         "symbol": latest.symbol,
         "price": latest.price,
-        "change": latest.change,
-        "change_percent": latest.change_percent,
+        "change": _finite(latest.change) or 0.0,
+        "change_percent": _finite(latest.change_percent) or 0.0,
         "session": latest.session,
         **stamp("event_time", latest.event_time),
         **stamp("received_time", latest.received_time),
         "age_ms": max(0, now_ms - latest.event_time),
-        "bid": latest.bid,
-        "ask": latest.ask,
+        "bid": _finite(latest.bid),
+        "ask": _finite(latest.ask),
         "day_volume": latest.day_volume if latest.day_volume >= 0 else None,
         "currency": latest.currency,
         "exchange": latest.exchange or None,
         "source": latest.source or None,
         "version": str(latest.version),
     }
+
+
+def _finite(number: float | None) -> float | None:
+    """A number as JSON can hold it: these decide no candle, so nobody has judged whether a venue's are finite."""
+    return number if number is not None and isfinite(number) else None
 
 
 class LatestPrices:

@@ -12,6 +12,7 @@ from stockstream.broker.snapshot import open_snapshot
 from stockstream.cli.place import Place
 from stockstream.cli.progress import progress
 
+_MOST_DIGITS = 19
 _OURS = ("topic", "partition", "offset", "reason", "error")
 
 
@@ -82,7 +83,8 @@ def letter_of(record: ConsumerRecord) -> Letter:
         return headers.get(name, b"?").decode(errors="backslashreplace")
 
     def number(name: str) -> int:
-        return int(text(name)) if text(name).isdecimal() else -1
+        digits = text(name)
+        return int(digits) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else -1
 
     return Letter(
         Place(record.topic, record.partition, record.offset),

@@ -13,7 +13,7 @@ from stockstream.calendars import Calendar, Calendars
 from stockstream.errors import BadMessage
 from stockstream.models import Tick, is_symbol
 from stockstream.sources.contract import Frame, PartlyBad, Refused
-from stockstream.sources.reading import number, read_json, shown
+from stockstream.sources.reading import number, plain_text, read_json, shown
 
 SOURCE, PREFIX = "finnhub", "FINNHUB:"
 """The name of the source, and what its symbols begin with here."""
@@ -73,7 +73,7 @@ def _tick(trade: object, received_ms: int) -> Tick:
     if type(time_ms) is not int or not 0 < time_ms < _GREATEST_MS:
         raise BadMessage(f"no time in ms: {shown(time_ms)}")
     price, size = number(trade.get("p")), number(trade.get("v"))
-    if not isinstance(conditions, list | None) or not all(isinstance(code, str) for code in conditions or ()):
+    if not isinstance(conditions, list | None):
         raise BadMessage(f"no list of condition codes: {shown(conditions)}")
     exchange = _exchange_of(name)
     is_share = exchange == "US"
@@ -88,5 +88,5 @@ def _tick(trade: object, received_ms: int) -> Tick:
         exchange=exchange,
         source=SOURCE,
         currency="USD" if is_share else None,
-        conditions=",".join(conditions) if conditions else None,
+        conditions=",".join(map(plain_text, conditions)) if conditions else None,
     )

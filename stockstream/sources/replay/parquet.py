@@ -52,7 +52,7 @@ class ParquetFile:
                 f"{path} is Parquet, which pyarrow reads, and that is not installed: pip install 'stockstream[parquet]'"
             ) from error
         self.name = path
-        self._errors = (pyarrow.ArrowException, OSError)
+        self._errors = (pyarrow.ArrowException, OSError, UnicodeDecodeError)
         self._columns = {name: name for name in COLUMNS} | dict(columns or {})
         self._symbol, self._unit = symbol, unit
         self._row = 0

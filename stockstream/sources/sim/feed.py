@@ -9,7 +9,7 @@ from math import inf
 from typing import Any
 
 from stockstream.errors import BadMessage
-from stockstream.models import Tick
+from stockstream.models import Tick, is_symbol
 from stockstream.sources.contract import Capabilities, Frame
 from stockstream.sources.sim.options import URL, Options
 from stockstream.sources.sim.tape import DECIMALS, SLOT_MS, Tape
@@ -46,7 +46,7 @@ class SimFeed:
         """The trades of a frame."""
         try:
             return [_tick(trade, received_ms) for trade in json.loads(frame)]
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise BadMessage(f"no trades of a simulated market: {error}") from error
 
     def is_open(self, now_ms: int) -> bool:
@@ -79,8 +79,10 @@ class SimHistory:
 
 def _tick(trade: Any, received_ms: int) -> Tick:
     symbol, trade_id, time_ms, price, size = trade
-    if not isinstance(symbol, str) or not all(type(each) in (int, float) for each in (price, size)):
-        raise TypeError("a symbol is text, price and size are numbers")
+    if not isinstance(symbol, str) or not is_symbol(symbol):
+        raise TypeError("a symbol is none")
+    if not all(type(each) in (int, float) for each in (price, size)):
+        raise TypeError("price and size are numbers")
     if type(trade_id) is not int or type(time_ms) is not int or not 0 <= trade_id <= _GREATEST_LONG >= time_ms > 0:
         raise TypeError("id and time are whole numbers")
     return Tick(

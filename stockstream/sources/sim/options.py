@@ -49,7 +49,7 @@ class Options(BaseModel):
             return cls.model_validate(dict(given))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            key = first["loc"][0]
+            key = first["loc"][0] if first["loc"] else "a name"
             if first["type"] == "extra_forbidden":
                 reason = f"{key} is no option of it: there are {', '.join(cls.model_fields)}"
             else:

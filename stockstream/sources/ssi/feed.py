@@ -223,7 +223,7 @@ def _told(tick: Tick) -> tuple[int, float, float, int]:
 def _json_object(answer: httpx.Response) -> dict[str, Any]:
     try:
         content = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise NotAdmitted(f"no answer of SSI's, HTTP {answer.status_code}")
@@ -236,7 +236,7 @@ def _end_s(token: str) -> float:
         payload = token.split(".")[1]
         end_s = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"]
         return float(end_s)
-    except (ValueError, LookupError, TypeError, binascii.Error, OverflowError):
+    except (ValueError, LookupError, TypeError, binascii.Error, OverflowError, RecursionError):
         return 0.0
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from stockstream.errors import BadMessage
 from stockstream.models import Tick, is_symbol
 from stockstream.sources.contract import Frame, PartlyBad, Refused
-from stockstream.sources.reading import number, read_json, shown
+from stockstream.sources.reading import number, plain_text, read_json, shown
 
 SOURCE, PREFIX = "ssi", "SSI:"
 """The name of the source, and what its symbols begin with here."""
@@ -110,15 +110,11 @@ def _quote(content: dict[str, Any], received_ms: int) -> Tick:
 
 
 def _tick(content: dict[str, Any], received_ms: int) -> Tick:
-    name, exchange = content.get("Symbol"), content.get("Exchange")
+    name, exchange = content.get("Symbol"), plain_text(content.get("Exchange"))
     if not isinstance(name, str) or not is_symbol(PREFIX + name):
         raise BadMessage(f"no usable symbol: {shown(name)}")
-    if not isinstance(exchange, str):
-        raise BadMessage(f"no exchange: {shown(exchange)}")
     time_ms = _time_ms(content)
-    marks = [mark for mark in (content.get("TradingSession"), content.get("Side")) if mark]
-    if not all(isinstance(mark, str) for mark in marks):
-        raise BadMessage(f"no session or side: {shown(marks)}")
+    marks = [plain_text(mark) for mark in (content.get("TradingSession"), content.get("Side")) if mark]
     return Tick(
         PREFIX + name,
         time_ms,

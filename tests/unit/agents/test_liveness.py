@@ -50,7 +50,10 @@ async def test_a_connection_that_is_forgotten_was_nobodys() -> None:
     assert not second.taken_over(CONNECTION)
 
 
-@pytest.mark.parametrize("value", [b"no JSON", b"[]", b"{}", b'{"worker":"w","until_ms":"soon"}'])
+WRONG = [b'{"worker":"w","until_ms":1e400}', b'{"worker":"w","until_ms":-1}', b'{"worker":1,"until_ms":1}', b"[" * 3000]
+
+
+@pytest.mark.parametrize("value", [b"no JSON", b"[]", b"{}", b'{"worker":"w","until_ms":"soon"}', *WRONG])
 def test_what_is_no_record_of_a_connection_is_refused(value: bytes) -> None:
     with pytest.raises(BadMessage):
         read(worker("first", []), [(b"yahoo/2", value)])

@@ -21,6 +21,7 @@ from stockstream.models.records import Records
 
 Found = list[tuple[int, bytes | None, bytes | None]]
 
+T0_MS = 1_700_000_000_000
 MANY = [Item(b"key%d" % at, b"value%d" % at) for at in range(record_batches._FEW + 1)]
 
 
@@ -109,6 +110,34 @@ class TestBatches:
         data = bytearray(batch(0, MANY))
         data[22] |= 7
         with pytest.raises(UnsupportedCodecError):
+            read(sealed(data))
+
+    @pytest.mark.parametrize("items", [MANY[:2], MANY])
+    @pytest.mark.parametrize("codec", [codec for codec in CODECS if codec != "none"])
+    @pytest.mark.parametrize("wrong", [b"", b"\xff" * 9, b"\x82SNAPPY\0" + bytes(12)])
+    def test_of_records_that_are_not_packed_as_it_says(self, items: list[Item], codec: str, wrong: bytes) -> None:
+        data = bytearray(batch(0, items, codec))
+        data[61:] = wrong
+        data[8:12] = (len(data) - 12).to_bytes(4, "big")
+        with pytest.raises(CorruptRecordException):
+            read(sealed(data))
+
+    def test_of_an_old_format_whose_length_is_negative(self) -> None:
+        data = bytes.fromhex(
+            "00000000000000000000004672786e7e0001fdffffff000000381f8b080077b10a6b02ff6360800391eb578f4d04b3181d81046b"
+            "59624e692a548e1188f92ac33d1e3030fc0702901000e34feb763a000000"
+        )
+        with pytest.raises(CorruptRecordException):
+            read(data)
+
+    @pytest.mark.parametrize("delta", [0, 2 * 9, 127])
+    def test_of_offsets_that_do_not_ascend(self, delta: int) -> None:
+        items = [Item(b"key", b"value", time_ms=T0_MS) for _ in range(4)]
+        data = bytearray(batch(0, items))
+        size = (len(data) - 61) // 4
+        assert data[61 + 2 * size + 3] == 4, "the third record's offset, doubled"
+        data[61 + 2 * size + 3] = delta
+        with pytest.raises(CorruptRecordException, match="ascend"):
             read(sealed(data))
 
     @pytest.mark.parametrize("magic", [0, 1])

@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from stockstream.cli.dead_letters.advice import ADVICE, Outlook, advice
-from stockstream.cli.dead_letters.letters import Filter, Letter
+from stockstream.cli.dead_letters.letters import Filter, Letter, letter_of
 from stockstream.cli.dead_letters.replay import Plan
 from stockstream.cli.dead_letters.show import describe, json_line, table
 from stockstream.cli.main import main
@@ -31,6 +32,14 @@ def letter(reason: str = "late", value: bytes | None = b"{}", key: bytes | None 
 
 def tick(**fields: Any) -> bytes:
     return json.dumps({"symbol": "AAPL", "price": 1.0, "event_time": T0_MS, "kind": "trade", **fields}).encode()
+
+
+@pytest.mark.parametrize(("said", "offset"), [(b"17", 17), (b"", -1), (b"-1", -1), (b"9" * 5000, -1)])
+def test_a_letter_says_where_it_was_or_that_it_does_not_know(said: bytes, offset: int) -> None:
+    record: Any = SimpleNamespace(
+        topic="dead-letters", partition=0, offset=3, timestamp=T0_MS, key=b"A", value=None, headers=[("offset", said)]
+    )
+    assert letter_of(record).origin == Place("?", -1, offset)
 
 
 class NoSchemas:

@@ -175,7 +175,25 @@ async def test_an_id_that_becomes_known_is_used() -> None:
     assert decoder.decode(KEY, GOOD) == TICK
 
 
-@pytest.mark.parametrize("schema", ["string", ["null", "string"], {"type": "record"}, {"type": "map", "values": "int"}])
+NESTED: Any = "string"
+for _ in range(2000):
+    NESTED = {"type": "array", "items": NESTED}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "string",
+        ["null", "string"],
+        {"type": "record"},
+        {"type": "map", "values": "int"},
+        {"type": "record", "name": "tick"},
+        {"type": "record", "name": "tick", "fields": [{"name": "symbol", "type": {}}]},
+        {"type": "record", "name": "tick", "fields": 1},
+        {"type": "record", "name": 1, "fields": []},
+        {"type": "record", "name": "tick", "fields": [{"name": "symbol", "type": NESTED}]},
+    ],
+)
 async def test_an_id_of_something_else_is_the_records_fault(schema: Any) -> None:
     registry = FakeRegistry()
     registry.schemas[V2] = schema

@@ -13,6 +13,7 @@ from stockstream.models.tick import CONTROLS, KINDS, Kind
 
 NOON = 1_700_000_000_000
 QUARTER_MS, MINUTE_MS = 900_000, 60_000
+YEAR_9998_MS = 253_339_228_800_000
 POLICY = Policy(feed_delay_ms={"VSE": 5_000})
 TRADE = Tick("VCB.VN", NOON, 10.0, 1.0, producer_timestamp=NOON, exchange="NMS")
 GAP = Tick("VCB.VN", NOON, kind="gap", until=NOON + 1_000)
@@ -37,6 +38,8 @@ GAP = Tick("VCB.VN", NOON, kind="gap", until=NOON + 1_000)
         ({"event_time": 0}, Verdict.BAD_TIME),
         ({"event_time": -1}, Verdict.BAD_TIME),
         ({"event_time": 10**17}, Verdict.BAD_TIME),
+        ({"event_time": YEAR_9998_MS, "producer_timestamp": YEAR_9998_MS - 1}, Verdict.BAD_TIME),
+        ({"event_time": YEAR_9998_MS - 1, "producer_timestamp": YEAR_9998_MS - 1}, Verdict.ACCEPTED),
         ({"producer_timestamp": -5}, Verdict.BAD_TIME),
         ({"producer_timestamp": NOON + QUARTER_MS}, Verdict.ACCEPTED),
         ({"producer_timestamp": NOON + QUARTER_MS + 1}, Verdict.LATE),

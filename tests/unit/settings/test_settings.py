@@ -115,7 +115,7 @@ def test_the_config_file_can_be_elsewhere(tmp_path: Path) -> None:
     assert "gone.toml" in refused({"STOCKSTREAM_CONFIG": "gone.toml"})
 
 
-@pytest.mark.parametrize("text", ["partitions =", "partitions = 1\npartitions = 2"])
+@pytest.mark.parametrize("text", ["partitions =", "partitions = 1\npartitions = 2", "symbols = " + "[" * 3000])
 def test_what_is_no_toml_is_refused(text: str) -> None:
     assert "stockstream.toml is no TOML" in refused(toml=text)
 

@@ -111,6 +111,32 @@ def test_what_is_no_record_is_refused(value: bytes | None) -> None:
         Ledger().hear_bytes(b"X", value)
 
 
+NESTED = b"[" * 3000
+
+
+@pytest.mark.parametrize("kind", ["gap", "repair", "failure"])
+@pytest.mark.parametrize("name", ["from_ms", "until_ms", "cause"])
+@pytest.mark.parametrize("wrong", [b'"1"', b"1.5", b"null", b"{}", b"-1", b"253402300800000", NESTED, b"1e400"])
+def test_a_value_that_cannot_be_is_refused_and_leaves_nothing(kind: str, name: str, wrong: bytes) -> None:
+    if name == "cause" and wrong == b'"1"':
+        wrong = b"1"
+    ledger = Ledger()
+    told = {"kind": kind, "source": "binance", "from_ms": 1, "until_ms": 2, "cause": "c", "place": 1, "told_ms": 1}
+    value = json.dumps(told | {name: "WRONG"}).encode().replace(b'"WRONG"', wrong)
+    with pytest.raises(BadMessage):
+        ledger.hear_bytes(b"X", value)
+    assert ledger.gaps() == []
+    ledger.hear_bytes(b"X", json.dumps(told).encode())
+
+
+@pytest.mark.parametrize("name", ["place", "told_ms"])
+@pytest.mark.parametrize("wrong", ["1", -1, {}, 2**63])
+def test_a_hole_without_a_usable_place_is_refused(name: str, wrong: object) -> None:
+    told = {"kind": "gap", "source": "binance", "from_ms": 1, "until_ms": 2, "cause": "c", "place": 1, "told_ms": 1}
+    with pytest.raises(BadMessage):
+        Ledger().hear_bytes(b"X", json.dumps(told | {name: wrong}).encode())
+
+
 def test_unknown_symbols_have_no_holes() -> None:
     assert Ledger().gaps("X") == []
     assert Gap("X", "binance", 1, 2, "c", 0, 0).state == "open"

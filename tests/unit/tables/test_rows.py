@@ -273,3 +273,11 @@ class TestKeeping:
         rows.delete(at)
         write(stores, rows.take([]))
         assert rows.get(at) is None
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b'["A#regular",[', b'["A#regular",[x,1]]', b'["A#regular",[1e400,1]]', b'["\xff#r",[1,2]]']
+)
+def test_what_is_no_key_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - of several texts, some of them Python's own
+        decode_key(data)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -108,3 +109,18 @@ async def test_before_it_has_caught_up_it_says_only_what_it_knows(
         response = await client.get(path)
         assert response.status == 503
         assert response.headers["Retry-After"]
+
+
+async def test_a_venues_nan_does_not_spoil_the_answers_of_all(
+    client: Client, live: LiveView, make_latest: MakeLatest
+) -> None:
+    nan, inf = float("nan"), float("inf")
+    live.recent.put_latest(make_latest("ODD", change=nan, change_percent=-inf, bid=inf, ask=nan))
+
+    def no_constant(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    for path in ("/latest", "/latest/ODD"):
+        answer = json.loads(await (await client.get(path)).read(), parse_constant=no_constant)
+        (odd,) = answer.get("latest", [answer])
+        assert (odd["change"], odd["change_percent"], odd["bid"], odd["ask"]) == (0.0, 0.0, None, None)

@@ -113,6 +113,7 @@ BROKEN: list[object] = [
     {**GOOD, "t": 2**70},
     {**GOOD, "c": "1"},
     {**GOOD, "c": [1]},
+    {**GOOD, "c": ["\ud800"]},
     {**GOOD, "c": {"1": 2}},
 ]
 

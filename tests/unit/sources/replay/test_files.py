@@ -264,6 +264,14 @@ def test_parquet_that_is_damaged_inside_is_named(tmp_path: Path) -> None:
         read(path)
 
 
+def test_parquet_whose_metadata_are_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trades.parquet"
+    write_parquet(path, [TRADE])
+    path.write_bytes(path.read_bytes().replace(b"event_ms", b"event\xff\xfe\xfd"))
+    with pytest.raises(InvalidInput):
+        read(path)
+
+
 def test_parquet_on_standard_input_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "trades.parquet"
     write_parquet(path, [TRADE])

@@ -268,6 +268,7 @@ async def test_the_runner_supervises_it_like_any_venue() -> None:
     [
         ("ws://nowhere", "is no simulated market: must be sim:"),
         ("sim:?", "must be"),
+        ("sim:?se\udcffed=1", "a name is 'se\\udcffed'"),
         ("sim:?seed", "options are sim:?name=value&name=value"),
         ("sim:?seed=x", "seed is 'x': must be a valid integer"),
         ("sim:?ticks_per_s=0", "ticks_per_s is '0': must be greater than or equal to 0.1"),
@@ -293,6 +294,14 @@ def test_nothing_but_bad_message_comes_of_rubbish(frame: str | bytes) -> None:
     except BadMessage:
         return
     assert ticks == []
+
+
+@pytest.mark.parametrize("wrong", [{"symbol": "\ud800"}, {"symbol": "A" * 65}, {"price": 10**400}, {"size": 10**400}])
+def test_what_no_tick_could_hold_is_a_bad_message(wrong: dict[str, object]) -> None:
+    trade = {"symbol": "SIM:A", "id": 1, "time_ms": 1, "price": 1.0, "size": 1.0}
+    assert len(SimFeed().parse(json.dumps([[*trade.values()]]), 1)) == 1
+    with pytest.raises(BadMessage, match="no trades of a simulated market"):
+        SimFeed().parse(json.dumps([[*(trade | wrong).values()]]), 1)
 
 
 @given(st.lists(_VALUES, min_size=5, max_size=5))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from websockets.http11 import Response
 
 from stockstream.sources.contract import NotAdmitted, PartlyBad
 from stockstream.sources.ssi.fake import FakeSsi
-from stockstream.sources.ssi.feed import SsiFeed
+from stockstream.sources.ssi.feed import SsiFeed, _end_s
 
 FRAMES = json.loads((Path(__file__).parents[3] / "data" / "ssi" / "frames.json").read_text())
 TRADE, QUOTE = FRAMES["trade"]["Content"], FRAMES["quote"]["Content"]
@@ -236,3 +237,8 @@ def test_an_exchange_that_nobody_knows_is_never_suspicious() -> None:
     assert heard.is_open(in_vietnam("2026-11-27T10:00"))
     heard.parse(frame({**TRADE, "Exchange": "BOND"}), 1)
     assert not heard.is_open(in_vietnam("2026-11-27T10:00"))
+
+
+@pytest.mark.parametrize("payload", [b"{}", b"[1]", b'{"exp":' + b"[" * 3000, b"\xff"])
+def test_a_token_that_does_not_say_when_it_ends_is_asked_for_anew_each_time(payload: bytes) -> None:
+    assert _end_s(f"e30.{urlsafe_b64encode(payload).decode()}.c2ln") == 0.0
