@@ -18,7 +18,7 @@ from typing import IO, Any, NoReturn
 
 import faust
 
-from stockstream.access import check_keys, guard_of, keys_of, tell_who_may_read
+from stockstream.access import guard_of, keys_of, tell_who_may_read
 from stockstream.adapters import (
     connection_of,
     registry_of,
@@ -36,7 +36,7 @@ from stockstream.broker.kept import RetentionWatch, retention_left
 from stockstream.broker.pace import pace_of
 from stockstream.broker.stores import store_failure
 from stockstream.broker.topics import COMPACTED, TopicSpec, ensure_topics
-from stockstream.broker.transport import active_partitions, install, is_settled, poison
+from stockstream.broker.transport import active_partitions, install, poison
 from stockstream.codecs.avro import CandleDecoder, Decoder, Encoder, TickDecoder
 from stockstream.codecs.whole import WholeCandleDecoder, WholeTickDecoder
 from stockstream.core.latest import is_as_late
@@ -47,9 +47,7 @@ from stockstream.faust_app import faust_app, serve_impatiently
 from stockstream.ingestion import Ingestion
 from stockstream.logs import Repeats
 from stockstream.models import CANDLE_SCHEMA, LATEST_SCHEMA, Candle, Latest
-from stockstream.models.verdict import LETTERED
 from stockstream.settings import Settings
-from stockstream.sinks.delivery import REFUSED
 from stockstream.sources.catalog import source_of
 from stockstream.startup import (
     check_port,
@@ -61,12 +59,10 @@ from stockstream.startup import (
     patiently,
     take_turns_often,
 )
+from stockstream.status import Status
 from stockstream.tables import Tables, declare
-from stockstream.tables.gaps import totals
 from stockstream.web import routes
-from stockstream.web.health import Check, live_view_check
 from stockstream.web.live import LiveView
-from stockstream.web.metrics import Counted, Gauged
 from stockstream.web.subscriptions import SubscriptionViews
 from stockstream.web.tables import TableViews
 
@@ -307,6 +303,18 @@ class Runtime:
         views = TableViews(
             self.app, self.app.topic(topics[0]), self.processor, self._latest_decoder, self.tables.names, _now_ms
         )
+        status = Status(
+            self.app,
+            processor=self.processor,
+            decoder=self._tick_decoder,
+            live=self.live,
+            dead_letters=self.dead_letters,
+            ingestion=self.ingestion,
+            persister=self.persister,
+            kept=self.kept,
+            keys=self.keys,
+            guard=self.guard,
+        )
         routes.install(
             self.app.web.web_app,
             live=self.live,
@@ -314,85 +322,13 @@ class Runtime:
             tables=views,
             subscriptions=SubscriptionViews(self.ingestion.subscriptions, lambda symbol: source_of(symbol).name),
             gaps=self.ingestion.gaps,
-            checks=[
-                self._check_tables,
-                lambda: live_view_check(self.live),
-                self._check_registry,
-                self._check_sink,
-                self._check_kept,
-                lambda: check_keys(self.keys),
-            ],
+            checks=status.checks(),
             now_ms=_now_ms,
             trading=trading,
-            metrics=[
-                Counted("dead_letters", "Records put away, by reason.", "reason", self._letters_by_reason),
-                Counted("ticks", "Ticks read, by verdict.", "verdict", self._ticks_by_verdict),
-                Counted(
-                    "fetches", "Fetches of a partition's ticks, by topic.", "topic", lambda: self.processor.fetches
-                ),
-                Counted("sink_rows", "Rows for ClickHouse, by what became of them.", "outcome", self._sink_rows),
-                Gauged(
-                    {"gaps": "Holes in the ledger.", "gaps_seconds": "How long they are, all together."},
-                    ("state", "cause"),
-                    self._gaps,
-                ),
-                Counted(
-                    "lost_before_read",
-                    "Records that Kafka deleted before they were read, by who was to read them.",
-                    "reader",
-                    self._lost_before_read,
-                ),
-                Gauged(
-                    {"retention_left_seconds": "How long Kafka still keeps the oldest record that is not read."},
-                    ("group", "topic"),
-                    lambda: {at: (left_s,) for at, (left_s, _) in self.kept.left.items()},
-                ),
-                Counted("http_refused", "Requests that were refused, by reason.", "reason", lambda: self.guard.refused),
-            ],
+            metrics=status.metrics(),
             guard=self.guard,
         )
         serve_impatiently(self.app)
-
-    def _letters_by_reason(self) -> dict[str, int]:
-        return {reason: self.dead_letters.counts[reason] for reason in sorted({*LETTERED, REFUSED})}
-
-    def _ticks_by_verdict(self) -> dict[str, int]:
-        return {str(verdict): count for verdict, count in self.processor.verdicts.items()}
-
-    def _gaps(self) -> dict[tuple[str, str], tuple[float, float]]:
-        found = totals(self.ingestion.gaps.gaps())
-        return {at: (count, length_ms / 1000) for at, (count, length_ms) in found.items()}
-
-    def _sink_rows(self) -> dict[str, int]:
-        if self.persister is None:
-            return {}
-        health = self.persister.health()
-        return {"inserted": health.inserted, "dead-lettered": health.dead_lettered, "undecodable": health.undecodable}
-
-    def _lost_before_read(self) -> dict[str, int]:
-        sink = 0 if self.persister is None else self.persister.health().lost_before_read
-        return {"candles": self.processor.lost_before_read, "sink": sink}
-
-    def _check_registry(self) -> Check:
-        waits = self._tick_decoder.waits
-        return Check("registry", ok=waits is None, detail=waits or "", required=False)
-
-    def _check_kept(self) -> Check:
-        degraded = self.kept.degraded
-        return Check("retention", ok=degraded is None, detail=degraded or "", required=False)
-
-    def _check_tables(self) -> Check:
-        if not is_settled(self.app):
-            return Check("tables", ok=False, detail="partitions are being assigned or their rows recovered")
-        return Check("tables", ok=True, detail=f"{len(self.app.consumer.assignment())} partitions")
-
-    def _check_sink(self) -> Check:
-        if self.persister is None:
-            return Check("sink", ok=True, detail="disabled", required=False)
-        health = self.persister.health()
-        behind = "" if health.lag is None else f", {health.lag} records behind"
-        detail = f"{health.degraded or f'{health.inserted} rows inserted'}, {health.buffered_rows} waiting{behind}"
-        return Check("sink", ok=health.degraded is None, detail=detail, required=False)
 
 
 class _App(faust.App):
