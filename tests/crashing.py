@@ -28,7 +28,7 @@ NEVER_LATE = Policy(accepted_lateness_ms=None)
 class ByteRows(Rows):
     """Rows whose objects live for one batch; only what was put is kept."""
 
-    def __init__(self, stored: Stored, trading: Trading | None) -> None:
+    def __init__(self, stored: Stored, trading: Trading | None = None) -> None:
         super().__init__(trading)
         self.stored = dict(stored)
         for interval, key, start in sorted(stored):

@@ -42,14 +42,17 @@ def tls_before(url: str, certificate: Issued) -> Iterator[TlsProxy]:
             task.cancel()
 
     async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers = [writer]
         try:
             inner_reader, inner_writer = await asyncio.open_connection(target.hostname, target.port)
+            writers.append(inner_writer)
             head = await reader.read(1 << 16)
             ready.result()[2].heads.append(head)
             inner_writer.write(head)
             await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
         except (OSError, asyncio.CancelledError):
-            writer.transport.abort()
+            for each in writers:
+                each.transport.abort()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

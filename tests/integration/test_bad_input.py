@@ -31,6 +31,7 @@ TOPICS_MADE = re.compile(r"creat(ed|ing) topics")
 NOBODY = "127.0.0.1:1"
 SAID_S = 60  # on a busy machine; else within ten
 T0_MS = 1_700_000_040_000  # the start of a minute, not of five
+PRINTED_MS = {"AAPL": T0_MS, "VCB.VN": T0_MS + 5 * 3_600_000}  # after the close in New York; the morning in Ho Chi Minh
 MINUTE_MS = 60_000
 
 
@@ -192,7 +193,7 @@ PRINTS = [(0, 189.37, 1000), (20_000, 190.5, 1400), (50_000, 189.9, 1500), (70_0
 def version_1(schema_id: int) -> Iterator[tuple[bytes, bytes]]:
     encode = Encoder(TICK_SCHEMA_V1, schema_id)
     for after_ms, price, volume in PRINTS:
-        tick = Tick("AAPL", T0_MS + after_ms, price, day_volume=volume, kind="snapshot", exchange="NMS")
+        tick = Tick("AAPL", PRINTED_MS["AAPL"] + after_ms, price, day_volume=volume, kind="snapshot", exchange="NMS")
         tick.producer_timestamp = tick.event_time + 300
         assert downgrade(tick)["timestamp"] == str(tick.event_time)
         yield b"AAPL", encode(tick)
@@ -200,16 +201,18 @@ def version_1(schema_id: int) -> Iterator[tuple[bytes, bytes]]:
 
 def plain_json() -> Iterator[tuple[bytes, bytes]]:
     for after_ms, price, volume in PRINTS:
-        at_ms = T0_MS + after_ms
+        at_ms = PRINTED_MS["VCB.VN"] + after_ms
         record = {"symbol": "VCB.VN", "price": price, "timestamp": str(at_ms), "day_volume": volume, "exchange": "VSE"}
         yield b"VCB.VN", json.dumps({**record, "producer_timestamp": at_ms + 300}).encode()
 
 
-@pytest.mark.parametrize("symbol", ["AAPL", "VCB.VN"])
-def test_old_and_plain_records_make_right_candles(running: tuple[System, WorkerProcess], symbol: str) -> None:
+@pytest.mark.parametrize(("symbol", "session"), [("AAPL", "extended"), ("VCB.VN", "regular")])
+def test_old_and_plain_records_make_right_candles(
+    running: tuple[System, WorkerProcess], symbol: str, session: str
+) -> None:
     system, worker = running
     made = system.candles_topic()
-    first, second = (made[symbol, "1m", "regular", T0_MS + minute * MINUTE_MS] for minute in (0, 1))
+    first, second = (made[symbol, "1m", session, PRINTED_MS[symbol] + minute * MINUTE_MS] for minute in (0, 1))
     assert (first.open, first.high, first.low, first.close) == (189.37, 190.5, 189.37, 189.9)
     # Nobody knows what was traded before the first print: its volume counts from there.
     assert (first.volume, first.partial, first.trades, first.vwap) == (500.0, True, None, None)
