@@ -34,7 +34,17 @@ _UNPACK: dict[int, Callable[[bytes], bytes]] = {
     4: codec.zstd_decode,
 }
 # What unpacking raises on bytes that are not packed so, and aiokafka's readers on records that are none.
-_UNREADABLE = (ValueError, LookupError, EOFError, OSError, SystemError, struct.error, zlib.error, DecompressionError)
+_UNREADABLE = (
+    ValueError,
+    LookupError,
+    OverflowError,
+    EOFError,
+    OSError,
+    SystemError,
+    struct.error,
+    zlib.error,
+    DecompressionError,
+)
 _FEW = 64  # up to so many records aiokafka's reader is done before numpy has begun
 _LAST_SHIFT = 28  # of a 32-bit varint's fifth byte
 

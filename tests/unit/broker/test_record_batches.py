@@ -183,6 +183,13 @@ class TestDamage:
         with pytest.raises(CorruptRecordException):
             read(malformed([Item(b"\xff" * 3, b"\xff" * 9)] * 3, at, byte))
 
+    def test_of_the_last_length_which_does_not_end_is_an_error(self) -> None:
+        data = bytearray(batch(0, MANY))
+        size = len(data) - len(batch(0, MANY[:-1]))
+        data[-size:] = b"\x80" * (size - 1) + b"\x01"
+        with pytest.raises(CorruptRecordException):
+            read(sealed(data))
+
     def test_of_the_number_of_records_is_an_error(self) -> None:
         data = bytearray(batch(0, MANY))
         data[60] -= 1
