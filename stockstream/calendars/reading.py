@@ -46,7 +46,7 @@ class Content:
 
     def wrong(self, key: str, told: str) -> InvalidCalendar:
         """The error that a key is wrong; ``told`` says what to write."""
-        found = re.search(rf"^\s*\[*\s*\"?{re.escape(key)}\"?\s*[=\]]", self.text, re.MULTILINE)
+        found = re.search(rf"^[ \t]*+\[*+[ \t]*+\"?{re.escape(key)}\"?[ \t]*+[=\]]", self.text, re.MULTILINE)
         line = f"line {self.text.count(chr(10), 0, found.start() + 1) + 1}, " if found else ""
         return InvalidCalendar(f"{self.path}: {line}{key}: {told}")
 

@@ -159,3 +159,9 @@ def test_an_exchange_without_a_calendar_is_told(write: Write) -> None:
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidCalendar, match="is no folder: make it"):
         calendars_in(tmp_path / "nowhere")
+
+
+def test_what_is_wrong_is_found_in_a_file_that_is_nearly_all_blanks(tmp_path: Path) -> None:
+    (tmp_path / "XNYS.toml").write_text("\n" * 200_000 + " " * 200_000 + "\n  nonsense = 1\n")
+    with pytest.raises(InvalidCalendar, match="line 200002, nonsense"):
+        calendars_in(tmp_path)
