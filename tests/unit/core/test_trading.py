@@ -226,3 +226,27 @@ def test_a_symbol_of_venues_with_different_hours_counts_each_tick_by_its_own(col
     assert {candle.trades for key, candle in host.candles().items() if key[1] != "1d"} == {5}
     one_by_one = days_of(TRADING, [[tick] for _, tick in log])
     assert {utc(candle.window_start): candle.trades for candle in one_by_one} == days
+
+
+def test_a_day_closes_once_its_last_prints_have_come() -> None:
+    host = Host(trading=TRADING)
+
+    def is_closed_after(number: int, time: str, symbol: str) -> bool:
+        tick = Tick(symbol, ms(f"2026-11-02T{time}"), 5.0, 1.0, trade_id=number, exchange="NMS")
+        host.feed([(stamp(0, number), tick)])
+        return host.candles()["AAPL", "1d", "regular", ms("2026-11-02")].is_closed
+
+    assert not is_closed_after(0, "20:59", "AAPL")
+    assert not is_closed_after(1, "21:00:59.999", "MSFT")
+    assert is_closed_after(2, "21:01", "MSFT")
+
+
+def test_a_late_last_print_is_told_with_the_candle_after_the_close_of_the_same_minute() -> None:
+    host = Host(trading=TRADING)
+    after = snapshot("2026-11-02T21:00:30", 950)
+    after.market_hours = 2
+    ticks = [snapshot("2026-11-02T20:58", 900), after, snapshot("2026-11-02T21:00:10", 930)]
+    for number, tick in enumerate(ticks):
+        host.feed([(stamp(0, number), tick)])
+    told = {(candle.interval, candle.session): candle.volume for candle in host.steps[-1].sent}
+    assert told["1m", "extended"] == told["5m", "extended"] == 20.0
