@@ -99,9 +99,9 @@ def _kept(topics: Sequence[str], configs: Mapping[str, Mapping[str, str]]) -> st
     if not kept:
         return "the brokers do not say how long they keep ticks: give the right to describe the topics' configuration"
     bounded = {topic: int(configs[topic].get("retention.bytes", _FOR_EVER)) for topic in kept}
-    by_size = [
+    by_size = "".join(
         f"; {topic} keeps {each:,} bytes a partition, which may be less" for topic, each in bounded.items() if each >= 0
-    ]
+    )
     finite = {topic: kept_ms for topic, kept_ms in kept.items() if kept_ms >= 0}
     if not finite:
         return f"ticks are kept for ever{by_size}"
