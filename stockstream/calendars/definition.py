@@ -13,6 +13,9 @@ EXTENDED_HOURS = "extended hours"
 BREAK = "break"
 PUT_THROUGH = "put-through"
 
+TRADED = frozenset((CONTINUOUS, AUCTION, FIXED_PRICE))
+"""The kinds in which the regular session trades; what is printed after its last moment apart."""
+
 PHASE_KINDS = (AUCTION, FIXED_PRICE, BREAK, PUT_THROUGH)
 """The kinds that a file may name.
 

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 import numpy as np
 
 from stockstream.calendars.calendar import END_MS, SPAN_MS, Calendar
-from stockstream.calendars.definition import AUCTION, CONTINUOUS, EXTENDED_HOURS, FIXED_PRICE, LAST_PRINTS
+from stockstream.calendars.definition import EXTENDED_HOURS, LAST_PRINTS, TRADED
 from stockstream.calendars.session import SESSION_OF_PHASE, Session
 from stockstream.core.columns import Bools, Ints
 from stockstream.core.interval import DAY_MS, EXTENDED, REGULAR, SESSIONS
@@ -28,8 +28,8 @@ class ExchangeHours:
     def __init__(self, calendar: Calendar) -> None:
         self._is_extended = calendar.definition.extended is not None
         self._open = {
-            REGULAR: {CONTINUOUS, AUCTION, FIXED_PRICE},
-            EXTENDED: {EXTENDED_HOURS, LAST_PRINTS} if self._is_extended else set(),
+            REGULAR: TRADED,
+            EXTENDED: frozenset((EXTENDED_HOURS, LAST_PRINTS) if self._is_extended else ()),
         }
         self._calendar = calendar
         self._tables: dict[int, _Places] = {}

@@ -16,6 +16,7 @@ from stockstream.calendars.definition import (
     FIXED_PRICE,
     LAST_PRINTS,
     PUT_THROUGH,
+    TRADED,
     Bounds,
     Hours,
     PhaseRule,
@@ -23,7 +24,7 @@ from stockstream.calendars.definition import (
 )
 from stockstream.core.interval import EXTENDED, REGULAR
 
-SESSION_OF_PHASE = {CONTINUOUS: REGULAR, AUCTION: REGULAR, FIXED_PRICE: REGULAR, LAST_PRINTS: REGULAR}
+SESSION_OF_PHASE = dict.fromkeys((*TRADED, LAST_PRINTS), REGULAR)
 SESSION_OF_PHASE |= {EXTENDED_HOURS: EXTENDED}
 
 _STRONGEST_FIRST = (BREAK, AUCTION, FIXED_PRICE, CONTINUOUS, LAST_PRINTS, EXTENDED_HOURS, PUT_THROUGH)
@@ -120,7 +121,7 @@ def shape_of(usual: Hours, special: Special | None, phases: tuple[PhaseRule, ...
 
 def _edges(regular: Bounds, parts: list[tuple[str, str, Bounds]]) -> tuple[tuple[int, str | None], ...]:
     painted = [(CONTINUOUS, regular), *((kind, bounds) for _, kind, bounds in parts)]
-    last = max(end for kind, (_, end) in painted if kind in (CONTINUOUS, AUCTION, FIXED_PRICE))
+    last = max(end for kind, (_, end) in painted if kind in TRADED)
     ends_in_break = any(kind == BREAK and bounds[0] < last <= bounds[1] for kind, bounds in painted)
     if not ends_in_break and last + _LAST_PRINTS_MINUTES - regular[0] <= DAY_MINUTES:
         painted.append((LAST_PRINTS, (last, last + _LAST_PRINTS_MINUTES)))

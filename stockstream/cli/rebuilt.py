@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from stockstream.cli.comparison import Difference, differences
 from stockstream.cli.times import Span
 from stockstream.core.columns import Columns
-from stockstream.core.interval import DAILY, window_start
+from stockstream.core.interval import start_in
 from stockstream.core.offline import OfflineEngine
 from stockstream.core.piece import Stamped, clock_name
 from stockstream.core.rules import CandleRules
@@ -87,8 +87,7 @@ class Rebuilt:
 
     def _keep(self, partition: int, offset: int, tick: Tick, verdict: Verdict) -> None:
         session, day_ms = place_of(self._trading.hours(clock_name(tick.source, tick.exchange)), tick)
-        interval = self._span.interval
-        start_ms = day_ms if interval == DAILY else window_start(interval, tick.event_time)
+        start_ms = start_in(self._span.interval, tick.event_time, day_ms)
         if start_ms is not None:
             too_late = TooLate(session, start_ms, partition, offset, verdict)
             self._too_late.setdefault(tick.symbol, []).append(too_late)

@@ -38,6 +38,11 @@ def window_start(interval: str, event_ms: int) -> int:
     return event_ms - event_ms % INTERVALS_MS[interval]
 
 
+def start_in(interval: str, at_ms: int, day_ms: int | None) -> int | None:
+    """Start of the window of what happens at ``at_ms`` on the trading date ``day_ms``; None: on no date, in no day."""
+    return day_ms if interval == DAILY else window_start(interval, at_ms)
+
+
 def window_end(interval: str, start_ms: int) -> int:
     """End of the window that begins at ``start_ms``."""
     return start_ms + INTERVALS_MS[interval]

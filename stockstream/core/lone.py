@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stockstream.core.batch import Batch
-from stockstream.core.interval import DAILY, INTERVALS_MS, LEDGER, Address, Key, window_end, window_start
+from stockstream.core.interval import INTERVALS_MS, LEDGER, Address, Key, start_in, window_end, window_start
 from stockstream.core.merge import forget_duplicates
 from stockstream.core.partial import Partial
 from stockstream.core.piece import Stamped, clock_of
@@ -119,7 +119,7 @@ class LoneTrades:
         known = self._forming.get(key)
         if known is not None and known.lacks(topic_id, stamp, tick, hours):
             return known
-        found = None if day_ms is None else self._find(key, tick.event_time, day_ms, hours)
+        found = self._find(key, tick.event_time, day_ms, hours)
         if found is None or not found.lacks(topic_id, stamp, tick, hours):
             return None
         if len(self._forming) >= _MOST_REMEMBERED:
@@ -127,11 +127,12 @@ class LoneTrades:
         self._forming[key] = found
         return found
 
-    def _find(self, key: Key, event_ms: int, day_ms: int, hours: Hours | None) -> Forming | None:
+    def _find(self, key: Key, event_ms: int, day_ms: int | None, hours: Hours | None) -> Forming | None:
         rows = []
         for interval in INTERVALS_MS:
-            start = day_ms if interval == DAILY else window_start(interval, event_ms)
-            series = self._rows.series(interval, key)
+            start, series = start_in(interval, event_ms, day_ms), self._rows.series(interval, key)
+            if start is None:
+                return None
             row = series.held.get(start)
             if not isinstance(row, Row) or row.bar is None:
                 return None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stockstream.core.batch import Batch
-from stockstream.core.interval import DAILY, INTERVALS_MS
+from stockstream.core.interval import start_in
 from stockstream.core.partial import Partial, fold
 from stockstream.core.piece import Minute, Piece, Stamped
 from stockstream.core.row import Row
@@ -18,18 +18,15 @@ from stockstream.models import Verdict
 class Line:
     """The rows of one interval and symbol that a batch merges into, by window start."""
 
-    __slots__ = ("length_ms", "open", "series")
+    __slots__ = ("open", "series")
 
     def __init__(self, series: Series) -> None:
         self.series = series
-        self.length_ms = INTERVALS_MS[series.interval]
         self.open: dict[int, Open] = {}
 
     def start_of(self, minute: Minute) -> int | None:
         """Start of the window that a minute is part of; None if no trading date has it."""
-        if self.series.interval == DAILY:
-            return minute.day_ms
-        return minute.start_ms - minute.start_ms % self.length_ms
+        return start_in(self.series.interval, minute.start_ms, minute.day_ms)
 
 
 @dataclass(slots=True)

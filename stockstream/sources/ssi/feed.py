@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from websockets.exceptions import InvalidStatus
 
 from stockstream.calendars import Calendar, Calendars, calendars_in
-from stockstream.calendars.definition import AUCTION, CONTINUOUS, FIXED_PRICE
+from stockstream.calendars.definition import TRADED
 from stockstream.models import Tick
 from stockstream.sources.contract import Capabilities, Frame, Location, NotAdmitted, PartlyBad
 from stockstream.sources.credentials import flaw, revealed
@@ -32,7 +32,6 @@ _ANSWER_S = 10.0
 _RENEW_BEFORE_S = 3600.0
 _UNHEARD = "HOSE"
 """The exchange of symbols of which no trade has been heard yet."""
-_FRAMES_COME = {CONTINUOUS, AUCTION, FIXED_PRICE}
 _WHERE = (
     "see https://iboard.ssi.com.vn/support/api-service/management and set SSI_CONSUMER_ID and SSI_CONSUMER_SECRET, "
     "or SSI_CONSUMER_ID_FILE and SSI_CONSUMER_SECRET_FILE"
@@ -173,7 +172,7 @@ class SsiFeed:
             heard = (self._last.get(symbol) for symbol in self._wanted)
             self._exchanges = {_UNHEARD if last is None else last.exchange for last in heard} or {_UNHEARD}
         calendars = (self._calendars.of_exchange(self.name, exchange) for exchange in self._exchanges)
-        return any(calendar is not None and calendar.phase_of(now_ms) in _FRAMES_COME for calendar in calendars)
+        return any(calendar is not None and calendar.phase_of(now_ms) in TRADED for calendar in calendars)
 
     def fatal(self, error: Exception) -> str | None:
         """Nothing that the hub says by itself: what is wrong with the key is found out when it is asked for a token."""
